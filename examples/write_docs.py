@@ -20,6 +20,8 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from examples.real.results import page as results_page
+from examples.real.study_checkers import current as current_checkers
+from examples.real.study_checkers import lines as checkers_table
 from examples.systems import table as systems_table
 from finetune.data.loss_columns import forms
 from synth.core import registry
@@ -240,7 +242,9 @@ def reference() -> str:
 
 
 def results(of: str) -> str:
-    """What real teachers made of each pack."""
+    """What real teachers made of each pack, and how well they check."""
+    if of == "checkers":
+        return checkers_table(current_checkers())
     return results_page() if of == "packs" else ""
 
 

@@ -1,7 +1,7 @@
 """The inputs of the study that asks every pack of the library of real teachers.
 
 A pack reads `examples/real/inputs/PACK.jsonl`, or the file that `shared.yaml` names; where it
-retrieves, `shelves/PACK.jsonl` may stand in for the shelf of its folder.
+retrieves, the file of that name in `shelves` may stand in for the shelf of its folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 import yaml
 
+from examples.real.study_packs import shelf_of
 from synth.core.records import canonical_json
 from synth.packs.pack import pack_names
 from synth.pipeline.prepare import RunConfig, check
@@ -28,9 +29,7 @@ READ_BY = {
 
 def config_of(pack):
     """A run's configuration, with the study's own shelf where there is one."""
-    shelf = INPUTS / "shelves" / f"{pack}.jsonl"
-    changed = {"retrieve.file": str(shelf)} if shelf.is_file() else {}
-    return RunConfig(teachers={}, overrides=changed)
+    return RunConfig(teachers={}, overrides=shelf_of(pack))
 
 
 def said_by(row, names):

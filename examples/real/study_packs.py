@@ -45,18 +45,32 @@ _SHOWN = 3  # replies of each reason
 _MOST_SHOWN = 600  # characters of each
 
 
+def file_of(pack: str) -> str:
+    """The name of a pack's files here, which it may share with another pack."""
+    shared: dict[str, str] = yaml.safe_load(
+        (INPUTS / "shared.yaml").read_text(encoding="utf-8")
+    )
+    return shared.get(pack, pack)
+
+
 def inputs_of(pack: str) -> list[dict[str, Any]]:
     """The rows that a pack is asked about."""
-    shared = yaml.safe_load((INPUTS / "shared.yaml").read_text()) or {}
-    path = INPUTS / f"{shared.get(pack, pack)}.jsonl"
+    path = INPUTS / f"{file_of(pack)}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def shelf_of(pack: str) -> dict[str, str]:
     """What `--set` says of the rows that a pack looks up; empty where it looks up none."""
-    shelf = INPUTS / "shelves" / f"{pack}.jsonl"
-    return {"retrieve.file": str(shelf)} if shelf.is_file() else {}
+    shelf = INPUTS / "shelves" / f"{file_of(pack)}.jsonl"
+    if not shelf.is_file():
+        return {}
+    blocks = Pack.load(pack).spec.retrieves
+    return {
+        f"{place}.file": str(shelf)
+        for place, block in blocks.items()
+        if not (block.of or block.pool)
+    }
 
 
 def ask(

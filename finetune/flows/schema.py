@@ -119,7 +119,8 @@ class StageSpec(Strict):
     )
     retrieve: Reference | None = Field(
         default=None,
-        description="Rows of the flow that the pack's `retrieve` looks things up in.",
+        description="Rows of the flow that the pack's `retrieve` looks things up in, in each of "
+        "its blocks that reads a file.",
         examples=["entries.rows"],
     )
     filter: Parts | None = Field(

@@ -212,8 +212,12 @@ def _overrides(desk: Desk) -> dict[str, Any]:
         key: value for key, value in desk.settings.items() if "." in key
     }
     shelf = desk.inputs.get("retrieve")
-    if shelf is not None:
-        overrides["retrieve.file"] = as_lines(shelf, desk.files)
+    if shelf is None:
+        return overrides
+    file = as_lines(shelf, desk.files)
+    for block, spec in Pack.load(desk.pack).spec.retrieves.items():
+        if not (spec.of or spec.pool):
+            overrides[f"{block}.file"] = file
     return overrides
 
 

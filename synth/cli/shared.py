@@ -478,6 +478,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Ask the providers' batch APIs: about half the price, up to a day of waiting.",
         ),
         click.option(
+            "--batch-bucket",
+            metavar="URL",
+            help="Of batches of Vertex AI: a folder of yours that requests and replies go "
+            "through, such as gs://my-bucket/batches.",
+        ),
+        click.option(
             "--taint",
             multiple=True,
             metavar="NAME",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import combinations, groupby
 from operator import itemgetter
 
 from synth.core.records import Fields
 from synth.exports.base import Export
-from synth.filters.paraphrase import Paraphrase
+from synth.filters.paraphrase import PairRule, Paraphrase
 from synth.local_models.scores import entailment
 from synth.packs.pack import Pack
 from synth.runs.publisher import RunFolder
@@ -21,7 +21,7 @@ Pair = tuple[float, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinedPairs(Export):
+class MinedPairs(PairRule, Export):
     """One row `{id, prompt, completion, rouge_l}` per ordered pair of draws of a seed that the
     filter `paraphrase` keeps.
 
@@ -30,25 +30,12 @@ class MinedPairs(Export):
 
     Args:
         field: the field with the text.
-        shortest: least ratio of lengths in characters.
-        longest: largest ratio.
-        most_alike: largest ROUGE-L (F measure over words, 0 to 1).
-        nli: a natural language inference model; None for none.
-        least: least probability of entailment in each direction.
-        mutual: whether the source must follow from the target, too; false for summaries, which
-            have a lower `longest`.
         dedup: with `nli`, of sources that entail each other, in chains too, one pair is kept, and
             so of targets: the one of the surest entailment, as the paper has it (its code keeps the
             least sure one).
     """
 
     field: str = "answer"
-    shortest: float = 0.8
-    longest: float = 1.5
-    most_alike: float = 0.75
-    nli: str | None = None
-    least: float = 0.75
-    mutual: bool = True
     dedup: bool = True
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
@@ -131,16 +118,9 @@ class MinedPairs(Export):
     @cached_property
     def _rule(self) -> Paraphrase:
         """What a pair must be."""
-        return Paraphrase(
-            field="target",
-            other="source",
-            shortest=self.shortest,
-            longest=self.longest,
-            most_alike=self.most_alike,
-            nli=self.nli,
-            least=self.least,
-            mutual=self.mutual,
-        )
+        names = [field.name for field in fields(PairRule)]
+        rule = {name: getattr(self, name) for name in names}
+        return Paraphrase(field="target", other="source", **rule)
 
 
 def components(

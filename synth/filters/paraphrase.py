@@ -16,7 +16,29 @@ from synth.verifiers.entailment import Entailment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paraphrase(WorkFilter):
+class PairRule:
+    """What two texts must be to say the same.
+
+    Args:
+        shortest: least ratio of lengths in characters, text to other.
+        longest: largest ratio.
+        most_alike: largest ROUGE-L (F measure over words, 0 to 1).
+        nli: a natural language inference model; None for none.
+        least: least probability of entailment, in each direction asked for.
+        mutual: whether the other text must follow from the text, too; false for summaries, which
+            have a lower `longest`.
+    """
+
+    shortest: float = 0.8
+    longest: float = 1.5
+    most_alike: float = 0.75
+    nli: str | None = None
+    least: float = 0.75
+    mutual: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paraphrase(PairRule, WorkFilter):
     """A pair of texts is a paraphrase where neither is much longer, both have the same numbers,
     they share few words in a row, and each entails the other; with `mutual` false it is a summary:
     the text follows from the other one, whose numbers are all that it may have (Impossible
@@ -27,12 +49,6 @@ class Paraphrase(WorkFilter):
     Args:
         field: the text; the raw reply where a row lacks it.
         other: the field with the text that it should say again.
-        shortest: least ratio of lengths in characters, text to other.
-        longest: largest ratio.
-        most_alike: largest ROUGE-L (F measure over words, 0 to 1).
-        nli: a natural language inference model; None for none.
-        least: least probability of entailment, in each direction asked for.
-        mutual: whether the other text must follow from the text, too.
 
     Reasons:
         too_short: below `shortest`.
@@ -52,12 +68,6 @@ class Paraphrase(WorkFilter):
 
     field: str = "answer"
     other: str = "source"
-    shortest: float = 0.8
-    longest: float = 1.5
-    most_alike: float = 0.75
-    nli: str | None = None
-    least: float = 0.75
-    mutual: bool = True
 
     reasons: ClassVar[dict[str, str]] = {
         "too_short": "below shortest",

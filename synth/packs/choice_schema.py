@@ -62,8 +62,9 @@ class ChoiceSpec(Strict):
     )
     by: str = Field(
         default="bm25",
-        description="How nearness is measured: `bm25` or `hashing`; the user may name a sentence "
-        "model with `--set BLOCK.by=MODEL`.",
+        description="How nearness is measured: `bm25`, `bm25_stems`, which takes English plurals "
+        "for what they are plurals of, or `hashing`; the user may name a sentence model with "
+        "`--set BLOCK.by=MODEL`.",
         examples=["hashing"],
     )
     same: list[Name] = Field(

@@ -27,6 +27,7 @@ from synth.inputs.strict_model import NAME
 from synth.packs.choice_schema import NAMED_ONES, kind_of_retrieve
 from synth.packs.sampling_fields import KEYS, NAMED, SCHEMAS, SIMPLE
 from synth.packs.tool_schema import SECONDS
+from synth.search.index import BY_WORDS
 
 Where = Callable[..., str]
 
@@ -156,14 +157,14 @@ def _check_lists(raw: Values, where: Where) -> None:
     """How rows are looked up, and how many questions a constant can make of one row."""
     for key, at, block in _choices(raw):
         by = block.get("by", "bm25")
-        if by not in ("bm25", "hashing"):
+        if by not in (*BY_WORDS, "hashing"):
             todo = (
                 f"Take it out; a user who wants it says --set {key}.by=MODEL."
             )
             raise WrongUse(
                 where(*at, "by"),
                 f"by: {by!r}"[:200],
-                "bm25 or hashing: a pack is data",
+                f"{', '.join(BY_WORDS)} or hashing: a pack is data",
                 todo,
             )
     constants = raw.get("constants")

@@ -193,6 +193,7 @@ def settings_of(prepared: Prepared, role: str) -> Settings:
         folder=prepared.output / "journal",
         role=role,
         plugins=tuple(config.plugins),
+        bucket=config.batch_bucket,
     )
 
 

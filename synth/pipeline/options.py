@@ -27,6 +27,7 @@ class PlanOptions(TypedDict, total=False):
     budget: float | None
     price: str | Mapping[str, str] | None
     batch: bool
+    batch_bucket: str | None
     taint: tuple[str, ...]
     timeout: float
     patience: float

@@ -40,6 +40,7 @@ from synth.teachers.wire.access import (
     check_known_role,
     for_role,
 )
+from synth.teachers.wire.bucket import check_bucket
 from synth.teachers.wire.terms import (
     Terms,
     asked_at,
@@ -84,6 +85,7 @@ class RunConfig:
             evaluation files; it stands in every row and in the card, and comes along when the rows
             are seeds of another run.
         batch: ask the providers' batch APIs: about half the price, up to a day of waiting.
+        batch_bucket: of batches of Vertex AI, `gs://BUCKET/FOLDER` of the user's.
         timeout: seconds for one call.
         patience: seconds for one request at most, from its first fault on, waiting included. A
             server that asks to wait longer stops the run.
@@ -126,6 +128,7 @@ class RunConfig:
     budget: float | None = None
     price: str | Mapping[str, str] | None = None
     batch: bool = False
+    batch_bucket: str | None = None
     taint: tuple[str, ...] = ()
     timeout: float = 120.0
     patience: float = 300.0
@@ -423,6 +426,8 @@ def checked(
             f"a teacher of {', '.join(sorted(BATCHED))}",
             "A server with OpenAI's /files and /batches is openai/MODEL with --api-base.",
         )
+    asked = [*config.teachers.values()]
+    check_bucket(config.batch_bucket, asked, batch=config.batch)
     _check_corpus(pack, config)
     pack.check_bound()
     prepared = Prepared(

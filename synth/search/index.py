@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from synth.core.optional import optional, require
 from synth.local_models.scores import vectors
-from synth.text.words import terms, words
+from synth.text.words import singular, terms, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     # (query, text, product) of each.
     Candidates = tuple[Array, Array, Array]
 
+# Searches by words; the second one takes English plurals for what they are plurals of.
+STEMS = "bm25_stems"
+BY_WORDS = ("bm25", STEMS)
 K1 = 1.2
 B = 0.75
 # Queries and texts of one tile of scores: 256 x 16,384 float32 are 16 MiB, which stays near the
@@ -68,9 +71,19 @@ class Bm25:
     ...     )[0]
     ... ]
     [(2, 0.336), (0, 0.214)]
+
+    Args:
+        texts: what is searched.
+        stems: whether English plurals are what they are plurals of (`singular`).
     """
 
     texts: tuple[str, ...]
+    stems: bool = False
+
+    def _terms(self, text: str) -> list[str]:
+        """What counts of a text."""
+        found = terms(words(text))
+        return list(map(singular, found)) if self.stems else found
 
     @cached_property
     def index(self) -> Any:
@@ -79,7 +92,7 @@ class Bm25:
         numbers: dict[str, int] = {}
         ids = []
         for text in self.texts:
-            terms_of_text = terms(words(text))
+            terms_of_text = self._terms(text)
             ids.append(
                 [numbers.setdefault(w, len(numbers)) for w in terms_of_text]
             )
@@ -102,7 +115,7 @@ class Bm25:
         vocabulary = self.index.vocab_dict
         asked = []
         for query in queries:
-            terms_of_query = dict.fromkeys(terms(words(query)))
+            terms_of_query = dict.fromkeys(self._terms(query))
             asked.append(
                 [word for word in terms_of_query if word in vocabulary]
             )
@@ -169,13 +182,13 @@ class Dense:
 
 
 def open_index(texts: Sequence[str], by: str) -> Index:
-    """The index that `by` names: bm25, or a model for vectors (`hashing`, a folder, a name of the
-    hub).
+    """The index that `by` names: one of `BY_WORDS`, or a model for vectors (`hashing`, a folder, a
+    name of the hub).
     """
-    if by != "bm25":
+    if by not in BY_WORDS:
         return Dense(tuple(texts), by)
     require("bm25s", "search", "search by words (bm25)")
-    return Bm25(tuple(texts))
+    return Bm25(tuple(texts), stems=by == STEMS)
 
 
 def nearest(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Row
-from synth.search.index import Hit, Index, open_index
+from synth.search.index import BY_WORDS, Hit, Index, open_index
 from synth.text.words import plain, words
 
 # Rows that are looked up together.
@@ -180,7 +180,9 @@ class Miner:
         # the positive is not among the nearest, or not in the corpus: it is scored by itself
         if not own:
             alone = (
-                open_index(tuple(right.values()), by) if by != "bm25" else None
+                open_index(tuple(right.values()), by)
+                if by not in BY_WORDS
+                else None
             )
             own = (
                 [score for _, score in alone.best([query], 1)[0]]

@@ -61,6 +61,7 @@ class Settings:
         folder: the journal's.
         role: whose teacher it is; batches under way are noted with it.
         plugins: modules of the user's whose parts a pack may name.
+        bucket: of batches, the folder of a bucket that requests and replies go through.
     """
 
     api_base: str | None = None
@@ -73,6 +74,7 @@ class Settings:
     folder: Path | None = None
     role: str = ""
     plugins: tuple[str, ...] = ()
+    bucket: str | None = None
 
 
 class Teacher(ABC):
@@ -154,7 +156,15 @@ BACKENDS = {
 MOST_REQUESTS = 50_000
 # Providers whose batches `synth.teachers.batch` knows.
 BATCHED = frozenset(
-    {"openai", "anthropic", "gemini", "groq", "mistral", "together_ai"}
+    [
+        "openai",
+        "anthropic",
+        "gemini",
+        "groq",
+        "mistral",
+        "together_ai",
+        "vertex_ai",
+    ]
 )
 
 

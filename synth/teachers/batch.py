@@ -23,6 +23,7 @@ from synth.teachers.batches.groq import Groq
 from synth.teachers.batches.mistral import Mistral
 from synth.teachers.batches.service import EXPIRED, Ended, Outcome, Service
 from synth.teachers.batches.together import Together
+from synth.teachers.batches.vertex import Vertex
 from synth.teachers.litellm import (
     OWN_ENDPOINT,
     open_litellm,
@@ -52,6 +53,7 @@ SERVICES: Mapping[str, type[Service]] = {
     "groq": Groq,
     "mistral": Mistral,
     "together_ai": Together,
+    "vertex_ai": Vertex,
 }
 
 
@@ -454,7 +456,7 @@ class Batch(Teacher):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for name in self._fetched:
             self._log.done(name)
-        await self._service.exchange.close()
+        await self._service.close()
 
 
 def _under_way() -> TeacherRefused:

@@ -355,6 +355,30 @@ def terms(words: Sequence[str]) -> list[str]:
     return index_terms
 
 
+# Endings of English plurals, each with what must not stand before and what comes in its place.
+_PLURALS = (
+    ("ies", ("eies", "aies"), "y"),
+    ("es", ("aes", "ees", "oes"), "e"),
+    ("s", ("us", "ss"), ""),
+)
+
+
+def singular(word: str) -> str:
+    """An English word in small letters without the ending of a plural; the first rule that fits is
+    the only one.
+
+    Source: Harman, How effective is suffixing?, JASIS 42(1), 1991 (the S stemmer). It knows no
+    other language and no other plural: a word that merely ends so loses its ending, too.
+
+    >>> [singular(word) for word in ("banks", "cities", "scales", "bus", "glass", "heroes")]
+    ['bank', 'city', 'scale', 'bus', 'glass', 'heroe']
+    """
+    for ending, others, put in _PLURALS:
+        if word.endswith(ending) and not word.endswith(others):
+            return word[: -len(ending)] + put
+    return word
+
+
 def bag(text: str) -> list[str]:
     """`terms` of the pieces of a text.
 

@@ -277,7 +277,7 @@ WRONG = [
     ("most: 1}", "most: 1, before: og}", "Known: go."),
     ("query: question", "qery: question", "key retrieve.facts.qery"),
     ("query: question, ", "", "`query` and `field`"),
-    ("field: fact", "by: x", "bm25 or hashing"),
+    ("field: fact", "by: x", "bm25, bm25_stems or hashing"),
 ]  # fmt: skip
 
 

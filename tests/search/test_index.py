@@ -69,6 +69,10 @@ def test_inner_products_are_those_of_brute_force_with_ties_in_order(most):
 
 def test_an_index_goes_by_its_name():
     assert isinstance(open_index(["a"], "bm25"), Bm25)
+    stems = open_index(["bank", "city", "mill"], "bm25_stems")
+    found = stems.best(["the banks of two cities"], 3)[0]
+    assert [place for place, _ in found] == [0, 1]
+    assert open_index(["bank"], "bm25").best(["the banks"], 1) == [[]]
     dense = open_index(["a red pen", "blue sky"], "hashing")
     assert isinstance(dense, Dense)
     assert dense.best(["the red pen"], 1)[0][0][0] == 0

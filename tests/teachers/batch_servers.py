@@ -32,6 +32,9 @@ class Provider:
     root = "/v1"
     teacher = "openai/m"
     variable = "OPENAI_API_KEY"
+    # What a run is told besides, and whether the same requests can be asked online here.
+    options = {}
+    has_online = True
 
     def __init__(self, fate=lambda number: "ok", polls=1):
         self.fate, self.polls, self.port = fate, polls, 0
@@ -49,6 +52,11 @@ class Provider:
     @property
     def url(self):
         return f"http://127.0.0.1:{self.port}{self.root}"
+
+    @property
+    def environment(self):
+        """Variables that a run sees."""
+        return {self.variable: KEY} if self.variable != "OPENAI_API_KEY" else {}
 
     def key_of(self, request):
         return request.headers.get("Authorization", "").removeprefix("Bearer ")

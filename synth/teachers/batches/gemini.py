@@ -22,7 +22,7 @@ from synth.teachers.batches.service import (
 from synth.teachers.wire.batch_log import Pending
 
 _PAGE = 100
-_ENDS = {
+ENDS = {
     "SUCCEEDED": "completed",
     "PARTIALLY_SUCCEEDED": "completed",
     "EXPIRED": "expired",
@@ -109,7 +109,7 @@ class Gemini(Service):
         told = _told(value)
         # BATCH_STATE_SUCCEEDED, also JOB_STATE_SUCCEEDED.
         state = str(told.get("state")).rpartition("_STATE_")
-        status = _ENDS.get(state[2])
+        status = ENDS.get(state[2])
         if status is None:
             return None
         error = value.get("error") or {}
@@ -173,13 +173,20 @@ def _outcome(reply: Values) -> Outcome:
             b"",
             EXPIRED,
         )
-    # A code from 400 on is one of HTTP already.
-    status = code
-    if not isinstance(code, int) or code < 400:
-        status = _STATUSES.get(code, 500)
     body = orjson.dumps({"error": error})
     return Outcome(
         name,
-        status,
+        status_of(code),
         body,
     )
+
+
+def status_of(code: Any) -> int:
+    """The status of HTTP for a code of google.rpc; one from 400 on is one already.
+
+    >>> status_of(8), status_of(400), status_of(None)
+    (429, 400, 500)
+    """
+    if isinstance(code, int) and code >= 400:
+        return code
+    return _STATUSES.get(code, 500)

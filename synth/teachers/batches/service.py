@@ -136,6 +136,10 @@ class Service(ABC):
         """
         return load_reply(body)[0]
 
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.exchange.close()
+
     @abstractmethod
     def line(self, name: str, spoken: Fields) -> bytes:
         """One request of a batch, in one line."""
