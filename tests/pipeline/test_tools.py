@@ -605,13 +605,14 @@ def _tooling(tmp_path_factory):
     return _LOADED[0]
 
 
-@pytest.mark.parametrize("kill_at", rest_long([2, 5]))
+@pytest.mark.parametrize("kill_at", rest_long([2, 3]))
 def test_a_killed_run_pays_nothing_twice_and_repeats_no_call(
     tmp_path, tools, kill_at
 ):
     folder = make_pack(tmp_path / "pack", UNBOUND)
-    rows = [{"id": f"t{n}", "wish": f"book {n}"} for n in range(3)]
-    source = write(tmp_path / "rows.jsonl", rows)
+    # One row: its teacher is asked again when its tools have answered, and no tool of another row
+    # is at work then.
+    source = write(tmp_path / "rows.jsonl", [{"id": "t", "wish": "book"}])
     words = ["--teacher", "openai/m", "--concurrency", "1"]
     words += ["--plugin", "shelf_tools"]
     for name, target in BOUND.items():
@@ -619,7 +620,7 @@ def test_a_killed_run_pays_nothing_twice_and_repeats_no_call(
     whole = command(folder, source, tmp_path / "whole", *words)
     broken = command(folder, source, tmp_path / "broken", *words)
     all_bodies = asked_until_killed(lends, whole, 0)
-    assert len(all_bodies) == 9
+    assert len(all_bodies) == 3
     all_calls = tools.read_text()
     tools.write_text("")
     before = asked_until_killed(lends, broken, kill_at)
