@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from examples.real.critic_results import page as critics_page
 from examples.real.results import page as results_page
 from examples.systems import table as systems_table
 from finetune.data.loss_columns import forms
@@ -240,8 +241,8 @@ def reference() -> str:
 
 
 def results(of: str) -> str:
-    """What real teachers made of each pack."""
-    return results_page() if of == "packs" else ""
+    """What real teachers made of each pack, and what critics are worth on them."""
+    return {"packs": results_page, "critics": critics_page}[of]()
 
 
 def systems(of: str) -> str:
