@@ -254,8 +254,9 @@ def besides(result: Result) -> Iterator[str]:
         yield f"{result['too_long']} more rows were too long"
     if "mistakes" in result:
         count = result["mistakes"]
-        yield f"first wrong step named: {share(result['exact'], count)}, within one "
-        yield f"{share(result['near'], count)}, at random {result['by_chance']:.2f}"
+        yield f"first wrong step named: {share(result['exact'], count)}"
+        yield f"it or one beside it: {share(result['near'], count)}"
+        yield f"a step at random: {result['by_chance']:.2f}"
     if "pairs" in result:
         places = result["places"]
         total = sum(places.values())
