@@ -19,9 +19,9 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from examples.real.critic_results import page as critics_page
 from examples.real.results import page as results_page
-from examples.real.study_checkers import current as current_checkers
-from examples.real.study_checkers import lines as checkers_table
+from examples.real.study_checkers import page as checkers_page
 from examples.systems import table as systems_table
 from finetune.data.loss_columns import forms
 from synth.core import registry
@@ -242,10 +242,13 @@ def reference() -> str:
 
 
 def results(of: str) -> str:
-    """What real teachers made of each pack, and how well they check."""
-    if of == "checkers":
-        return checkers_table(current_checkers())
-    return results_page() if of == "packs" else ""
+    """What real teachers made of each pack, how well they check, what critics are worth on them."""
+    pages = {
+        "packs": results_page,
+        "critics": critics_page,
+        "checkers": checkers_page,
+    }
+    return pages[of]()
 
 
 def systems(of: str) -> str:

@@ -22,14 +22,12 @@ from examples.real import (
     server,
     students,
     study,
-    study_critics,
     study_packs,
     tasks,
     texts,
 )
 from examples.real.table import Line, write_table
 from synth.core.errors import WrongUse
-from synth.filters.critic import Critic
 from synth.packs.case_schema import CasesSpec
 from synth.packs.pack import Pack
 from synth.pipeline.preview import check_cases
@@ -495,42 +493,6 @@ def test_the_table_of_the_study_names_every_seed():
         line
         == "| reviews | equal rows | critic | 95 | 0.76 | 0.750 0.800 | 0.775 |"
     )
-
-
-def test_a_critic_is_held_against_what_people_said(tmp_path):
-    rows = [
-        {"id": str(n), "question": "q", "rationale": f"r{n}", "answer": "1"}
-        for n in range(8)
-    ]
-    labelled = [{**row, "right": n % 2 == 0} for n, row in enumerate(rows)]
-
-    def answer(body, count):
-        text = body["messages"][-1]["content"]
-        number = int(text.rpartition("\nr")[2].partition("\n")[0])
-        # The first right one is refused, the last one is said in no form.
-        if number == 7:
-            return chat("I think so, in a way")
-        verdict = "yes" if number % 2 == 0 and number else "no"
-        return chat(f"<critique>c</critique><verdict>{verdict}</verdict>")
-
-    with serving(answer) as teacher:
-        part = Critic(teacher="openai/m", api_base=teacher.url, api_key_env="")
-        result = study_critics.measured(part, labelled)
-    assert result["kept_right"] == 3
-    assert result["kept_wrong"] == 0
-    assert result["dropped_right"] == 1
-    assert result["dropped_wrong"] == 3
-    assert result["unknown"] == 1
-    table = study_critics.lines([{"critic": "c", "teacher": "m", **result}])
-    assert "| 1.00 (0.44 to 1.00) | 0.75 (0.30 to 0.95) | 3 of 4 | 1 |" in table
-
-
-def test_as_many_right_rows_are_drawn_as_wrong_ones():
-    rows = [{"right": n % 5 == 0, "n": n} for n in range(100)]
-    some = study_critics.drawn(rows, 20)
-    assert sum(row["right"] for row in some) == 10
-    assert len({row["n"] for row in some}) == 20
-    assert study_critics.drawn(rows, 20) == some
 
 
 def test_replies_of_a_study_become_cases_of_their_pack(tmp_path):

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from examples.real import study_checkers, study_critics
+from examples.real import study_checkers
+from examples.real.judged_rows import drawn
 from synth.packs.pack import Pack
 from tests.conftest import chat, serving, write
 
@@ -51,7 +52,7 @@ def checked(body, _):
 def asked(name, answer, data, folder, count):
     with serving(answer) as server:
         rows = study_checkers.STUDIES[name].rows(data)
-        some = study_critics.drawn(rows, count)
+        some = drawn(rows, count, balanced=True)
         result = study_checkers.ask(name, some, "m", server.url, folder)
         return result, len(server.bodies)
 

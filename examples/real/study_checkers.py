@@ -21,8 +21,8 @@ import yaml
 
 import synth
 from examples.real import models, server
+from examples.real.judged_rows import drawn
 from examples.real.results import hash_of, record, recorded, share
-from examples.real.study_critics import drawn, measured
 from synth.core.errors import PotstillError, WrongUse
 from synth.core.strict_yaml import read_yaml
 from synth.filters.base import Filter
@@ -250,6 +250,20 @@ def filter_of(study: Study) -> Filter:
     return last
 
 
+def counted(part: Filter, rows: Sequence[Row]) -> dict[str, int]:
+    """Verdicts of a filter against labels."""
+    counts = {"kept_right": 0, "kept_wrong": 0, "dropped_right": 0}
+    counts |= {"dropped_wrong": 0, "unknown": 0}
+    for row, _ in part.stream(rows):
+        keep = row["marks"][part.name]["keep"]
+        kind = "right" if row["right"] else "wrong"
+        if keep is None:
+            counts["unknown"] += 1
+        else:
+            counts[f"{'kept' if keep else 'dropped'}_{kind}"] += 1
+    return counts
+
+
 def ask(
     name: str, rows: Sequence[Row], teacher: str, url: str, folder: Path
 ) -> Result:
@@ -287,7 +301,7 @@ def ask(
             "a reply to every call",
             "See whether the server still runs, then start the study again.",
         )
-    counts = measured(filter_of(study), [*run.kept])
+    counts = counted(filter_of(study), [*run.kept])
     # Replies that nobody could read.
     counts["unknown"] += len(run.dropped)
     return {
@@ -338,6 +352,11 @@ def current(path: Path = FILE) -> list[Result]:
     return rows
 
 
+def page(path: Path = FILE) -> str:
+    """The table of docs/real.md."""
+    return lines(current(path))
+
+
 def main() -> None:
     """Reads the command line; prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -355,13 +374,17 @@ def main() -> None:
             models.fetch(options.teacher), slots=4, context=4096
         ) as url:
             for name in options.checkers:
-                rows = drawn(STUDIES[name].rows(options.data), options.rows)
+                rows = drawn(
+                    STUDIES[name].rows(options.data),
+                    options.rows,
+                    balanced=True,
+                )
                 result = ask(name, rows, options.teacher, url, options.output)
                 record(result, options.record, of="checker")
                 print(json.dumps(result), flush=True)
     except PotstillError as error:
         raise SystemExit(f"study_checkers: {error}") from error
-    print(lines(current(options.record)))
+    print(page(options.record))
 
 
 if __name__ == "__main__":

@@ -1,214 +1,208 @@
-"""What critics are worth on models of this size: `python -m examples.real.study_critics --data D`.
+"""What critics are worth on real models: `python -m examples.real.study_critics --data D`.
 
-D holds rows that people or experts judged: chains of verify_cot (is every step valid?), chains of
-big_bench_mistake (which step is the first wrong one?), pairs of pandalm (which reply is better?).
-As many rows of each kind are drawn. Replies are journaled, so that the study goes on where it was
-ended.
+Each critic's pack is asked about rows of D that people or a gold judged; `judged_rows` says which
+they are and what is good there. Rows are drawn the same way each time, and more rows begin with the
+fewer. What was asked before is not asked again: verdicts lie in `--output`, counts in
+`critics.jsonl`, from which `python -m examples.write_docs` makes the table of docs/real.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from examples.real import models, server
-from examples.real.results import record, recorded, share
-from synth.filters import Critic, Pairwise, ProcessCritic
-from synth.filters.base import Filter
-from synth.inputs.seeds import read_rows
-from synth.statistics.intervals import auc
-from synth.statistics.thresholds import NotEnoughEvidence, calibrate
+from examples.real import critic_results, judged_rows, judging, models, server
+from examples.real.results import hash_of, record
+from synth.core.errors import PotstillError
+from synth.filters.base_asking import AskingFilter
+from synth.filters.critic import Critic
+from synth.filters.pairwise import Pairwise
 
-FILE = Path(__file__).parent / "critics.jsonl"
-# What `synth calibrate` is asked to promise.
-PRECISION = 0.8
-CONFIDENCE = 0.9
-
-Row = dict[str, Any]
-Reach = Mapping[str, Any]
+# Every digit but 0 that may begin the number of a wrong step.
+_WRONG_STEPS = dict.fromkeys("123456789", 0.0)
+_GRADES = {"1": 0.0, "2": 0.25, "3": 0.5, "4": 0.75, "5": 1.0}
 
 
-class Study(NamedTuple):
-    """One critic on one set of labelled rows.
+class Cell(NamedTuple):
+    """One critic on one set of judged rows.
 
     Attributes:
-        rows: of the labelled set; `right` says what people found.
-        critic: the filter, given how its teacher is reached.
+        pack: the critic's.
+        rows: of the judged set.
+        critic: the filter that asks, given its teacher.
+        read: what its verdict says of a row.
+        balanced: whether as many good rows are drawn as others, else rows at their natural rate.
     """
 
-    rows: Callable[[Path], list[Row]]
-    critic: Callable[[Reach], Filter]
+    pack: str
+    rows: judged_rows.Rows
+    critic: Callable[[str], AskingFilter]
+    read: judging.Reader
+    balanced: bool = True
 
 
-def chains(data: Path) -> list[Row]:
-    """Chains of thought over word problems and other tasks; 300, half of them not valid."""
-    return [
-        {
-            "question": row["question"],
-            "rationale": row["rationale"],
-            "answer": str(row["final_answer"]),
-            "right": bool(row["chain_is_valid"]),
-        }
-        for row in read_rows(data / "verify_cot" / "dev.jsonl")
-    ]
+def weighed(
+    pack: str, scale: Mapping[str, float], field: str = "verdict"
+) -> Callable[[str], AskingFilter]:
+    """A critic whose score weighs the verdicts of a scale by their probabilities."""
 
-
-def marked_chains(data: Path) -> list[Row]:
-    """Chains over arithmetic, sorting, words and brackets, with their first wrong step."""
-    return [
-        {
-            "question": row["input"],
-            "rationale": row["steps"],
-            "first": row["mistake_index"],
-            "right": row["mistake_index"] is None,
-        }
-        for row in read_rows(data / "big_bench_mistake" / "dev.jsonl")
-    ]
-
-
-def pairs(data: Path) -> list[Row]:
-    """Pairs of replies of which two of three people prefer one."""
-    made = []
-    for row in read_rows(data / "pandalm" / "dev.jsonl"):
-        votes = [row[f"annotator{number}"] for number in (1, 2, 3)]
-        winner = max(votes, key=votes.count)
-        if votes.count(winner) < 2 or not winner:
-            continue
-        made.append(
-            {
-                "question": f"{row['instruction']}\n{row['input']}".strip(),
-                "chosen": row["response1"],
-                "rejected": row["response2"],
-                "right": winner == 1,
-            }
+    def critic(teacher: str) -> AskingFilter:
+        return Critic(
+            teacher=teacher,
+            pack=pack,
+            scale=scale,
+            verdict_field=field,
+            weigh="probability",
         )
-    return made
+
+    return critic
 
 
-STUDIES = {
-    "critic_faithful": Study(
-        chains,
-        lambda reach: Critic(weigh="probability", **reach),
+def yes_or_no(pack: str, rows: judged_rows.Rows) -> Cell:
+    """A critic that says yes or no."""
+    return Cell(
+        pack,
+        rows,
+        weighed(pack, {"yes": 1.0, "no": 0.0}),
+        judging.word("verdict", "yes"),
+    )
+
+
+def process(rows: judged_rows.Rows) -> Cell:
+    """The critic that names the first wrong step; its score is the probability of "0"."""
+    return Cell(
+        "critic_process",
+        rows,
+        weighed("critic_process", {"0": 1.0, **_WRONG_STEPS}, "first_wrong"),
+        judging.step_number,
+    )
+
+
+CELLS = {
+    "critic_faithful/chains": yes_or_no("critic_faithful", judged_rows.chains),
+    "critic_process/marked_chains": process(judged_rows.marked_chains),
+    "critic_pairwise/pairs": Cell(
+        "critic_pairwise",
+        judged_rows.pairs,
+        lambda teacher: Pairwise(
+            teacher=teacher, chosen="first", rejected="second"
+        ),
+        judging.kept,
+        balanced=False,
     ),
-    "critic_process": Study(
-        marked_chains,
-        lambda reach: ProcessCritic(**reach),
+    "judge_same/solutions": yes_or_no("judge_same", judged_rows.solutions),
+    "critic_reference/solutions": yes_or_no(
+        "critic_reference", judged_rows.solutions
     ),
-    "critic_pairwise": Study(
-        pairs,
-        lambda reach: Pairwise(**reach),
+    "critic_reference/final_answers": yes_or_no(
+        "critic_reference", judged_rows.final_answers
     ),
+    "judge_consistent/four_solutions": Cell(
+        "judge_consistent",
+        judged_rows.four_solutions,
+        lambda teacher: Critic(
+            teacher=teacher, pack="judge_consistent", verdict_field="choice"
+        ),
+        judging.place,
+        balanced=False,
+    ),
+    "critic_rubric/chains": Cell(
+        "critic_rubric",
+        judged_rows.chains,
+        weighed("critic_rubric", _GRADES),
+        judging.word("verdict", "4", "5"),
+    ),
+    "critic_process/chains": process(judged_rows.chains),
 }
 
 
-def drawn(rows: Sequence[Row], count: int) -> list[Row]:
-    """As many right rows as wrong ones, in an order of their own."""
-    rng = random.Random(0)
-    shuffled = rng.sample(rows, len(rows))
-    half = count // 2
-    right = [row for row in shuffled if row["right"]][:half]
-    wrong = [row for row in shuffled if not row["right"]][:half]
-    return rng.sample([*right, *wrong], len(right) + len(wrong))
-
-
-def measured(part: Filter, rows: Sequence[Row]) -> Row:
-    """Counts of verdicts against labels, the area under the ROC curve, and the promise."""
-    counts = {"kept_right": 0, "kept_wrong": 0, "dropped_right": 0}
-    counts |= {"dropped_wrong": 0, "unknown": 0}
-    scores: list[float] = []
-    labels: list[bool] = []
-    for row, _ in part.stream(rows, part=8):
-        marks = row["marks"][part.name]
-        kind = "right" if row["right"] else "wrong"
-        if marks["keep"] is None:
-            counts["unknown"] += 1
-        else:
-            counts[f"{'kept' if marks['keep'] else 'dropped'}_{kind}"] += 1
-        score = marks.get("score")
-        if isinstance(score, float):
-            scores.append(score)
-            labels.append(row["right"])
-    result: Row = {"rows": len(rows), **counts}
-    if scores:
-        result["auc"] = round(auc(scores, labels), 3)
-        result["promise"] = _promise(scores, labels)
-    return result
-
-
-def _promise(scores: Sequence[float], labels: Sequence[bool]) -> str:
-    try:
-        promise = calibrate(
-            scores, labels, target_precision=PRECISION, confidence=CONFIDENCE
-        )
-    except NotEnoughEvidence:
-        return "none"
-    return f"keeps {promise.kept} of {len(scores)} from {promise.least:.2f} on"
-
-
-def lines(results: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: what is right among kept rows, among dropped ones wrong, and what comes of it."""
-    head = (
-        "| critic | teacher | rows, half of them right | right among kept (95 % interval) "
-        "| wrong among dropped (95 % interval) | right rows kept | unknown | area under the curve "
-        f"| promise of {PRECISION} |"
+def measured(
+    bench: judging.Bench, name: str, data: Path, count: int
+) -> dict[str, Any]:
+    """What a critic says of so many rows of its set, held against their labels."""
+    cell = CELLS[name]
+    rows = judged_rows.drawn(cell.rows(data), count, balanced=cell.balanced)
+    pack_hash = hash_of(cell.pack)
+    records = judging.judged(
+        bench,
+        f"{name.replace('/', '-')}-{pack_hash[:8]}",
+        cell.critic(bench.model),
+        rows,
+        cell.read,
     )
-    text = [head, "|---|---|---:|---|---|---:|---:|---:|---|"]
-    for row in results:
-        kept = row["kept_right"] + row["kept_wrong"]
-        dropped = row["dropped_right"] + row["dropped_wrong"]
-        right = row["kept_right"] + row["dropped_right"]
-        cells = (
-            f"`{row['critic']}`",
-            row["teacher"],
-            str(row["rows"]),
-            share(row["kept_right"], kept),
-            share(row["dropped_wrong"], dropped),
-            f"{row['kept_right']} of {right}",
-            str(row["unknown"]),
-            str(row.get("auc", "-")),
-            row.get("promise", "-"),
-        )
-        text.append(f"| {' | '.join(cells)} |")
-    return "\n".join(text) + "\n"
+    return {
+        "critic": name,
+        "pack": cell.pack,
+        "teacher": bench.teacher,
+        "hash": pack_hash,
+        "balanced": cell.balanced,
+        **critic_results.measures(records),
+    }
+
+
+def chosen(packs: Sequence[str]) -> list[str]:
+    """The cells of some packs; all, where none is named."""
+    return [
+        name
+        for name, cell in CELLS.items()
+        if not packs or cell.pack in packs or name in packs
+    ]
 
 
 def main() -> None:
-    """Reads the command line; prints the table."""
+    """Reads the command line; prints a line a cell as it is done, and the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("critics", nargs="*", default=[*STUDIES])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teacher", choices=models.MODELS, default="qwen-0.5b")
-    parser.add_argument("--rows", type=int, default=40)
+    packs = sorted({cell.pack for cell in CELLS.values()})
+    parser.add_argument(
+        "--pack",
+        action="append",
+        default=[],
+        choices=[*packs, *CELLS],
+        help="a pack, or one of its sets; several may be named; all, where none is",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path("../shared/data"),
+        help="the folder of labelled rows",
+    )
+    parser.add_argument("--teacher", choices=models.MODELS, default="qwen-1.5b")
+    parser.add_argument("--rows", type=int, default=60)
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=2048,
+        help="tokens of prompt and reply; longer rows are left out and counted",
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/study-critics")
     )
-    parser.add_argument("--record", type=Path, default=FILE)
+    parser.add_argument("--record", type=Path, default=critic_results.FILE)
     options = parser.parse_args()
-    with server.serving(
-        models.fetch(options.teacher), slots=4, context=4096
-    ) as url:
-        for name in options.critics:
-            study = STUDIES[name]
-            part = study.critic(
-                {
-                    "teacher": f"openai/{options.teacher}",
-                    "api_base": url,
-                    "api_key_env": "",
-                    "concurrency": 4,
-                    "journal": str(options.output / options.teacher / name),
-                }
+    results = []
+    try:
+        with server.serving(
+            models.fetch(options.teacher),
+            slots=judging.SIDE_BY_SIDE,
+            context=options.context,
+        ) as url:
+            bench = judging.Bench(
+                url=url,
+                teacher=options.teacher,
+                context=options.context,
+                folder=options.output,
             )
-            rows = drawn(study.rows(options.data), options.rows)
-            who = {"critic": name, "teacher": options.teacher}
-            result = {**who, **measured(part, rows)}
-            record(result, options.record, of="critic")
-            print(json.dumps(result), flush=True)
-    results = recorded(options.record, of="critic")
-    print(lines([*results.values()]))
+            for name in chosen(options.pack):
+                result = measured(bench, name, options.data, options.rows)
+                record(result, options.record, of="critic")
+                results.append(result)
+                print(json.dumps(result), flush=True)
+    except PotstillError as error:
+        raise SystemExit(f"study_critics: {error}") from error
+    print(critic_results.table(results))
 
 
 if __name__ == "__main__":

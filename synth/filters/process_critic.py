@@ -160,5 +160,14 @@ def _verdict(
 
 def number_of(reading: Reading, field: str) -> int | None:
     """The whole number that a field of a reading holds, None where it holds something else."""
-    digits = str(reading.fields.get(field, "")).strip(" .#*")
+    return number_said(reading.fields.get(field, ""))
+
+
+def number_said(text: object) -> int | None:
+    """The whole number that a critic wrote, None where it wrote something else.
+
+    >>> number_said("**2.**"), number_said("the second")
+    (2, None)
+    """
+    digits = str(text).strip(" .#*")
     return int(digits) if digits.isdecimal() and len(digits) < 7 else None
