@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, isnan, nan
 from typing import Any
 
@@ -20,13 +20,13 @@ def text_of(row: Row) -> str:
     return str(row.get("reply") or row.get("completion") or "")
 
 
-def first_given(row: Row, names: Iterable[str]) -> Any:
+def first_given(row: Row, names: Sequence[str]) -> Any:
     """The value of the first of some columns that a row has; None where it has none.
 
     >>> first_given({"gold": None, "label": 0}, ["answer", "gold", "label"])
     0
     """
-    if row.keys().isdisjoint(names):
+    if not names or row.keys().isdisjoint(names):
         return None
     for value in map(row.get, names):
         if value is not None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -215,18 +214,7 @@ class _Context(Context):
         blocks: Any,
         globals: Any = None,  # noqa: A002, ARG002
     ) -> None:
-        # What Jinja's own does, without an `EvalContext` of each text's own: only an extension,
-        # and no template of ours has any, changes one.
-        self.environment = environment
-        self.parent = parent
-        self.vars = {}
-        self.name = name
-        self.eval_ctx = environment.eval_ctx
-        self.exported_vars = set()
-        self.globals_keys = set()
-        self.blocks = {}
-        if blocks:
-            self.blocks = {key: [block] for key, block in blocks.items()}
+        super().__init__(environment, parent, name, blocks, None)
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -235,11 +223,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """
 
     context_class = _Context
-
-    @cached_property
-    def eval_ctx(self) -> nodes.EvalContext:
-        """How every text of these templates is evaluated."""
-        return nodes.EvalContext(self)
 
     intercepted_binops = frozenset({"*", "**", "+", "%"})
 
@@ -410,6 +393,9 @@ class Compiled:
             meta.find_undeclared_variables(tree) - set(env.globals)
         )
         self._globals = dict(env.globals)
+        self._name = self._compiled.name
+        self._blocks = self._compiled.blocks
+        self._stream = self._compiled.root_render_func
 
     def text(self, values: Values, where: str) -> str:
         """The text.
@@ -427,10 +413,10 @@ class Compiled:
             context = _Context(
                 self._env,
                 {**self._globals, **values},
-                self._compiled.name,
-                self._compiled.blocks,
+                self._name,
+                self._blocks,
             )
-            stream = self._compiled.root_render_func(context)
+            stream = self._stream(context)
             parts = list(islice(stream, _FEW))
             if len(parts) == _FEW:
                 parts += _rest(stream, sum(map(len, parts)))

@@ -13,7 +13,7 @@ import base64
 import select
 import ssl
 import zlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from math import inf
 from typing import Any, NamedTuple
@@ -174,13 +174,13 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is whole; lines of one name become a list."""
         self._in_body = True
-        headers = self._headers
-        for name, value in self._lines:
-            key = name.decode("latin-1").lower()
-            text = value.decode("latin-1")
-            if key in headers:
-                text = f"{headers[key]}, {text}"
-            headers[key] = text
+        lines = [
+            (name.decode("latin-1").lower(), value.decode("latin-1"))
+            for name, value in self._lines
+        ]
+        self._headers = dict(lines)
+        if len(self._headers) < len(lines):
+            self._headers = _joined(lines)
         if self._tunnels:
             self._arrived()
 
@@ -466,6 +466,14 @@ class Deadlines:
             self._timer.cancel()
         self._timer = None
         self._next = inf
+
+
+def _joined(lines: Sequence[tuple[str, str]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in lines:
+        before = headers.get(name)
+        headers[name] = value if before is None else f"{before}, {value}"
+    return headers
 
 
 def _host_header(url: SplitResult) -> str:
