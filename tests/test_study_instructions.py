@@ -7,6 +7,7 @@ import math
 from contextlib import nullcontext
 
 import pytest
+from aiohttp.web import Response
 from click.testing import CliRunner
 
 from examples.real import models, server, students
@@ -204,7 +205,7 @@ def test_what_a_student_learns_gets_likelier(tmp_path, data, base):
 def test_a_study_that_was_ended_goes_on(
     tmp_path, data, base, serve, monkeypatch
 ):
-    """Each recipe ends where its dollars do; the second call asks and trains nothing."""
+    """Its server breaks down first. Each recipe ends where its dollars do, and is asked no more."""
     trained = []
 
     def answer(body, number):
@@ -226,10 +227,21 @@ def test_a_study_that_was_ended_goes_on(
     monkeypatch.setattr(models, "student", lambda name: base)
     words = ["--data", str(data), "--output", str(tmp_path / "out")]
     words += ["--pairs", "2", "--questions", "2", "--dollars", "0.02"]
-    with serve(answer) as teacher:
+
+    def breaks(body, number):
+        return answer(body, number) if number < 12 else Response(status=401)
+
+    def serves(url):
         monkeypatch.setattr(
-            server, "serving", lambda *_, **__: nullcontext(teacher.url)
+            server, "serving", lambda *_, **__: nullcontext(url)
         )
+
+    with serve(breaks) as teacher:
+        serves(teacher.url)
+        broken = CliRunner().invoke(study.main, [*words, "--seeds", "1"])
+        assert "start the study again" in str(broken.exception)
+    with serve(answer) as teacher:
+        serves(teacher.url)
         first = CliRunner().invoke(study.main, [*words, "--seeds", "1"])
         assert first.exit_code == 0, first.output
         asked = len(teacher.bodies)

@@ -26,7 +26,7 @@ import synth
 from examples.real import models, server
 from examples.real.students import train
 from synth.cli.numbers import Number, Whole
-from synth.core.errors import PotstillError, WrongUse
+from synth.core.errors import BudgetReached, PotstillError, WrongUse
 from synth.exports.base import pack_of, write_rows
 from synth.exports.sft import Sft
 from synth.inputs.made.sampling import made_rows
@@ -199,7 +199,7 @@ def make(name: str, plan: Plan, output: Path) -> Row:
     is not made again.
 
     Raises:
-        WrongUse: calls that failed, or no row.
+        WrongUse: the run ended before its rows or its dollars did, or brought no row.
     """
     path = output / f"{name}.json"
     if path.is_file():
@@ -207,18 +207,17 @@ def make(name: str, plan: Plan, output: Path) -> Row:
         return made
     with server.serving(models.fetch(plan.teacher), slots=SLOTS) as url:
         run = ask(name, plan, output / "runs" / name, url)
+    if run.exit_code not in (0, BudgetReached.exit_code):
+        raise WrongUse(
+            str(run.folder),
+            f"{len(run.kept)} rows, and {run.stopped or run.counts['failed']}",
+            "rows, and a run that ends where its rows or its dollars do",
+            "See whether the server still runs, then start the study again.",
+        )
     folder = RunFolder(run.folder)
     count = write_rows(
         Sft().rows(folder, pack_of(folder)), output / f"{name}.jsonl"
     )
-    failed = run.counts["failed"]
-    if failed or not count:
-        raise WrongUse(
-            str(run.folder),
-            f"{count} rows, and calls that failed: {failed or run.stopped}",
-            "rows, and a reply to every call",
-            "See whether the server still runs, then start the study again.",
-        )
     made = {"rows": count, "counts": run.counts, **run.info["cost"]}
     path.write_text(json.dumps(made), encoding="utf-8")
     return made
