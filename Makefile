@@ -6,7 +6,7 @@ export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: setup demo screens demo-retriever real study-packs study-real test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining bench-view check-gpu docs clean
+.PHONY: setup demo screens demo-retriever real study-packs study-real study-instructions test test-slow lint check-types study study-demo study-kd study-filters study-scripts study-knowledge bench bench-http bench-kd bench-kd-gpu bench-corpus bench-fleet bench-ray bench-mining bench-view check-gpu docs clean
 
 setup: $(VENV)/.ready
 
@@ -36,6 +36,10 @@ study-packs: setup    ## every pack asked of a real teacher: make study-packs TE
 study-real: setup     ## does filtering pay? a real teacher's labels, five ways to choose, a real student: make study-real TASKS="reviews entities" DATA=folder (hours; resumes)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[real]'
 	$(BIN)/python -m examples.real.study --output runs/study-real --tasks $(or $(TASKS),reviews) $(if $(DATA),--data $(DATA))
+
+study-instructions: setup ## which instructions out of nothing are worth their dollars? three recipes, one student, three seeds: make study-instructions DATA=folder (hours; resumes)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[real]'
+	OMP_NUM_THREADS=2 $(BIN)/python -m examples.real.study_instructions --output runs/study-instructions --data $(DATA)
 
 study-demo: setup     ## the demo's table over three seeds
 	$(BIN)/python -m examples.demo --output runs/study-demo --seeds 0 1 2

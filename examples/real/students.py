@@ -53,12 +53,20 @@ def lesson(task: Task, row: Row) -> dict[str, Any]:
     return {"prompt": task.prompt(row), "completion": completion}
 
 
-def train(folder: Path, data: Path, base: Path, seed: int) -> Path:
-    """A student that learnt from a file of lessons; once trained, it is not trained again."""
+def train(
+    folder: Path,
+    data: Path,
+    base: Path,
+    seed: int,
+    settings: Sequence[object] = SFT,
+) -> Path:
+    """A student that learnt from a file of lessons, by settings of `finetune sft`; once trained, it
+    is not trained again.
+    """
     if not (folder / "train.json").is_file():
         finetune(
             *("sft", "--input", data, "--model", base, "--output", folder),
-            *(*SFT, "--seed", seed),
+            *(*settings, "--seed", seed),
         )
     return folder
 
