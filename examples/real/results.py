@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from synth.core.errors import WrongUse
 from synth.core.records import canonical_json
 from synth.core.strict_yaml import read_yaml
 from synth.packs.pack import built_in, pack_names
 from synth.pipeline.prepare import asking_files
+from synth.runs.result import Run
 from synth.statistics.intervals import wilson
 
 Result = Mapping[str, Any]
@@ -54,6 +56,17 @@ def record(result: Result, path: Path = FILE, of: str = "pack") -> None:
         json.dumps(results[key], ensure_ascii=False) for key in sorted(results)
     ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def check_whole(run: Run) -> None:
+    """Raises WrongUse where calls of a study's run failed: what they would say is not known."""
+    if run.counts["failed"] or run.stopped:
+        raise WrongUse(
+            str(run.folder),
+            f"calls that failed: {run.counts['failed'] or run.stopped}",
+            "a reply to every call",
+            "See whether the server still runs, then start the study again.",
+        )
 
 
 def share(hits: int, count: int) -> str:

@@ -22,8 +22,8 @@ import yaml
 import synth
 from examples.real import models, server
 from examples.real.judged_rows import drawn
-from examples.real.results import hash_of, record, recorded, share
-from synth.core.errors import PotstillError, WrongUse
+from examples.real.results import check_whole, hash_of, record, recorded, share
+from synth.core.errors import PotstillError
 from synth.core.strict_yaml import read_yaml
 from synth.filters.base import Filter
 from synth.filters.bounds import Bounds
@@ -294,13 +294,7 @@ def ask(
         keep_going=True,
         output=output,
     )
-    if run.counts["failed"] or run.stopped:
-        raise WrongUse(
-            str(output),
-            f"calls that failed: {run.counts['failed'] or run.stopped}",
-            "a reply to every call",
-            "See whether the server still runs, then start the study again.",
-        )
+    check_whole(run)
     counts = counted(filter_of(study), [*run.kept])
     # Replies that nobody could read.
     counts["unknown"] += len(run.dropped)

@@ -23,11 +23,12 @@ from examples.real.results import (
     FILE,
     WITH_REPAIR,
     WITH_SCHEMAS,
+    check_whole,
     hash_of,
     record,
     table,
 )
-from synth.core.errors import PotstillError, WrongUse
+from synth.core.errors import PotstillError
 from synth.packs.pack import Pack, pack_names
 
 Row = Mapping[str, Any]
@@ -114,13 +115,7 @@ def ask(
         keep_going=True,
         output=output,
     )
-    if run.counts["failed"] or run.stopped:
-        raise WrongUse(
-            str(output),
-            f"calls that failed: {run.counts['failed'] or run.stopped}",
-            "a reply to every call",
-            "See whether the server still runs, then start the study again.",
-        )
+    check_whole(run)
     found = summary(pack, run)
     text = json.dumps(found, indent=1, ensure_ascii=False)
     (output / "study.json").write_text(text + "\n", encoding="utf-8")

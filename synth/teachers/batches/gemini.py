@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import orjson
@@ -11,6 +12,7 @@ import orjson
 from synth.core.errors import TeacherBusy, TeacherRefused
 from synth.core.records import Fields, Values, ordered_json
 from synth.teachers.batches import translated
+from synth.teachers.batches.exchange import Exchange
 from synth.teachers.batches.service import (
     EXPIRED,
     MOST_LISTED,
@@ -21,7 +23,8 @@ from synth.teachers.batches.service import (
 )
 from synth.teachers.wire.batch_log import Pending
 
-_PAGE = 100
+# Entries of a page of a list.
+PAGE = 100
 ENDS = {
     "SUCCEEDED": "completed",
     "PARTIALLY_SUCCEEDED": "completed",
@@ -86,21 +89,13 @@ class Gemini(Service):
 
     async def find(self, batch: Pending) -> str | None:
         """The batch that carries our name."""
-        params: Fields = {"pageSize": _PAGE}
-        for _ in range(MOST_LISTED // _PAGE):
-            page = await self.exchange.ask(
-                "GET",
-                "/batches",
-                params=params,
-            )
+        params: Fields = {"pageSize": PAGE}
+        most = MOST_LISTED // PAGE
+        async for page in pages(self.exchange, "/batches", params, most):
             for listed in page.get("operations") or []:
                 told = _told(listed)
                 if told.get("displayName") == batch.name:
                     return _id(listed)
-            token = page.get("nextPageToken")
-            if not token:
-                break
-            params["pageToken"] = token
         return None
 
     async def look(self, id_: str) -> Ended | None:
@@ -138,6 +133,22 @@ class Gemini(Service):
         replies = answer.get("inlinedResponses") or {}
         for reply in replies.get("inlinedResponses") or []:
             yield _outcome(reply)
+
+
+async def pages(
+    exchange: Exchange, path: str, params: Fields, most: float = inf
+) -> AsyncIterator[Fields]:
+    """Pages of one of Google's lists, so many at most: each names the next one."""
+    asked = {**params}
+    count = 0
+    while count < most:
+        page = await exchange.ask("GET", path, params=asked)
+        yield page
+        token = page.get("nextPageToken")
+        if not token:
+            return
+        asked["pageToken"] = token
+        count += 1
 
 
 def _told(operation: Values) -> Values:

@@ -21,7 +21,7 @@ from synth.core.records import Fields, Values, ordered_json
 from synth.teachers.base import Settings
 from synth.teachers.batches import translated
 from synth.teachers.batches.exchange import Exchange
-from synth.teachers.batches.gemini import ENDS, status_of
+from synth.teachers.batches.gemini import ENDS, PAGE, pages, status_of
 from synth.teachers.batches.service import (
     MARK,
     MOST_LISTED,
@@ -46,7 +46,6 @@ _GLOBAL = "global"
 _JOBS = "batchPredictionJobs"
 _REQUESTS = "requests.jsonl"
 _LINES = ".jsonl"
-_PAGE = 100
 # What a job that finds no room says, by google.rpc's code.
 _EXHAUSTED = 8
 
@@ -162,17 +161,13 @@ class Vertex(Service):
         """The job that carries our name."""
         params: Fields = {
             "filter": f'displayName="{batch.name}"',
-            "pageSize": _PAGE,
+            "pageSize": PAGE,
         }
-        for _ in range(MOST_LISTED // _PAGE):
-            page = await self.exchange.ask("GET", self.path, params=params)
+        most = MOST_LISTED // PAGE
+        async for page in pages(self.exchange, self.path, params, most):
             for job in page.get(_JOBS) or []:
                 if job.get("displayName") == batch.name:
                     return _id(job)
-            token = page.get("nextPageToken")
-            if not token:
-                break
-            params["pageToken"] = token
         return None
 
     async def look(self, id_: str) -> Ended | None:
@@ -214,16 +209,11 @@ class Vertex(Service):
     async def _objects(self, place: Bucket) -> AsyncIterator[str]:
         """Names of the files of lines below a folder."""
         params: Fields = {"prefix": f"{place.folder}/"}
-        while True:
-            page = await self.storage.ask("GET", _of(place), params=params)
+        async for page in pages(self.storage, _of(place), params):
             for item in page.get("items") or []:
                 name = str(item["name"])
                 if name.endswith(_LINES):
                     yield name
-            token = page.get("nextPageToken")
-            if not token:
-                return
-            params["pageToken"] = token
 
     async def close(self) -> None:
         """Closes the connections to the jobs and to the bucket."""
