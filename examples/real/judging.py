@@ -212,14 +212,15 @@ async def asked(
     """The verdicts of some rows, side by side, and what was asked for them."""
     settings = Settings(api_base=bench.url, api_key_env="", timeout=TIMEOUT)
     journal = Journal(folder)
+    budget = Budget(None)
     door = Door(
         open_teacher(bench.model, settings),
         journal,
         gate=Gate(bench.side_by_side),
-        budget=Budget(None, 0.0),
+        budget=budget,
         patience=TIMEOUT,
     )
-    doors = Doors({bench.model: door}, journal)
+    doors = Doors({bench.model: door}, journal, budget)
     try:
         return await part.verdicts(rows, doors), door.stats
     finally:

@@ -79,6 +79,10 @@ class Account:
         """Whether its owner had a lease then."""
         return self.live and self.until > now
 
+    def spent(self) -> float:
+        """Dollars that it has spent; all that it may have, where its owner has said nothing."""
+        return self.lent if self.last is None else self.last.spent
+
     def idle(self) -> float:
         """Dollars that it may still give back or spend."""
         spent = self.last.spent if self.last else 0.0
@@ -243,6 +247,7 @@ class Bank:
         return Lease(
             cap=cap,
             is_last=is_last,
+            unspent=self._unspent(),
             shares=shares,
             closed_for=self._closed(report, now),
             taught=self._taught(account, report, busy),
@@ -259,6 +264,13 @@ class Bank:
             return inf
         kept = [account.kept for account in self.accounts.values()]
         return self.target - sum(kept)
+
+    def _unspent(self) -> float:
+        """Dollars that no shard has spent, as far as they have said."""
+        if self.cap is None:
+            return inf
+        spent = [one.spent() for one in self.accounts.values()]
+        return self.cap - sum(spent)
 
     def _lend(
         self, account: Account, report: Report, busy: list[Account]

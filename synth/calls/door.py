@@ -393,9 +393,12 @@ class _Tries:
 class Doors:
     """The doors of a run by role (`teacher`, `critic`, ...)."""
 
-    def __init__(self, doors: Mapping[str, Door], journal: Journal) -> None:
+    def __init__(
+        self, doors: Mapping[str, Door], journal: Journal, budget: Budget
+    ) -> None:
         self.doors = dict(doors)
         self.journal = journal
+        self.budget = budget
         self.functions = Functions(journal)
 
     def door(self, role: str) -> Door:

@@ -78,6 +78,7 @@ class Lease:
     Attributes:
         cap: dollars that it may spend in all, with what it has spent; None for no cap.
         is_last: whether no dollar will come any more.
+        unspent: dollars of the cap of all shards that none has spent.
         shares: gate -> amount -> its own part.
         closed_for: gate -> seconds in which no call may go out.
         taught: gate -> its own part of the requests a minute that refusals taught all of them.
@@ -87,6 +88,7 @@ class Lease:
 
     cap: float | None = None
     is_last: bool = False
+    unspent: float = inf
     shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     closed_for: Mapping[str, float] = field(default_factory=dict)
     taught: Mapping[str, float] = field(default_factory=dict)

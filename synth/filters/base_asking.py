@@ -237,4 +237,4 @@ class AskingFilter(Filter):
                 budget=budget,
                 price=price,
             )
-        return Doors(doors, journal)
+        return Doors(doors, journal, budget)

@@ -81,7 +81,7 @@ class Wording(RowFilter):
     Marks: `what` (the word or character).
 
     Example:
-        >>> Wording(field="head", starts=("PersonX",), characters="\w '").judge(
+        >>> Wording(field="head", starts=("PersonX",), characters=r"\w '").judge(
         ...     {"head": "PersonX eats; sleeps"}
         ... ).marks
         {'what': ';'}

@@ -88,7 +88,7 @@ async def open_doors(
         )
         for role, teacher in opened.items()
     }
-    doors_of_run = Doors(doors, journal)
+    doors_of_run = Doors(doors, journal, budget)
     try:
         _check_endpoints(prepared, opened)
     except BaseException:

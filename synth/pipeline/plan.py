@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from synth.calls.price import FREE, Price
+from synth.calls.price import FREE, Price, most_tokens
 from synth.calls.token_counter import (
     A_MESSAGE,
     A_REQUEST,
@@ -49,7 +49,7 @@ class StepPlan:
         prompt_tokens: mean tokens of a prompt, over a sample of the seeds.
         error: standard error of `prompt_tokens`, as a share of it, with the tokenizer's own.
         completion_tokens: tokens of a reply as measured in earlier runs, None where none was.
-        most: `max_tokens`, None where unbounded.
+        most: tokens of a call's replies at most, None where unbounded.
         sure: whether the prompt was rendered from real fields alone.
     """
 
@@ -66,15 +66,18 @@ class StepPlan:
 
     def usd(self, completion_tokens: float) -> float:
         """Dollars where every reply has so many tokens."""
+        return self.calls * self.usd_a_call(
+            self.prompt_tokens, completion_tokens
+        )
+
+    def usd_a_call(
+        self, prompt_tokens: float, completion_tokens: float
+    ) -> float:
+        """Dollars of a call with so many tokens."""
         price = self.price or FREE
         return (
-            self.calls
-            * (
-                self.prompt_tokens * price.input
-                + completion_tokens * price.output
-            )
-            / 1e6
-        )
+            prompt_tokens * price.input + completion_tokens * price.output
+        ) / 1e6
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,14 @@ class Plan:
     name: str
     rows: int
     steps: tuple[StepPlan, ...]
+
+    def most_usd_a_call(self) -> float:
+        """Dollars of the dearest call, with the longest reply that it may have; 0 without calls."""
+        calls = [
+            step.usd_a_call(step.prompt_tokens, step.most or 0)
+            for step in self.steps
+        ]
+        return max(calls, default=0.0)
 
     def summary(self) -> Fields:
         """Calls, tokens in, tokens out at most, dollars at most: what run.json and the card set
@@ -150,7 +161,7 @@ def make_plan(
                 prompt_tokens=mean,
                 error=2 * error + count(teacher).error,
                 completion_tokens=means.get("completion_tokens"),
-                most=step.sampling.max_tokens,
+                most=most_tokens(step.sampling.body) or None,
                 price=prepared.price(step.role),
                 sure=not (step.variables() & filled.keys()),
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cached_property, partial
 from importlib.metadata import PackageNotFoundError, version
-from math import ceil, inf
+from math import ceil
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -20,7 +20,6 @@ from synth.calls.borrower import Facts
 from synth.calls.door import Doors, Stats
 from synth.calls.fault_log import FaultLog
 from synth.calls.journal import Journal
-from synth.calls.lending import Lease
 from synth.calls.spans import Spans, tracing
 from synth.core.aio import run_async
 from synth.core.errors import (
@@ -41,6 +40,7 @@ from synth.packs import files as pack_files
 from synth.packs.pack import Pack
 from synth.packs.templates import Template
 from synth.pipeline.growth import Growth
+from synth.pipeline.in_flight import InFlight
 from synth.pipeline.notes import terms_told
 from synth.pipeline.open_doors import (
     adapted_of,
@@ -385,7 +385,15 @@ class _Live:
         )
         window.on_stop = doors.hurry
         self._stop = window.end
-        window.wanted = self._wanted
+        in_flight = InFlight(
+            self.tally,
+            self.stats,
+            plan=self._plan,
+            budget=doors.budget,
+            target=self.config.target,
+            borrower=self.p.borrower,
+        )
+        window.wanted = in_flight.most
         self._growth = Growth(
             walker.library,
             self.p.scan.rows,
@@ -424,23 +432,6 @@ class _Live:
         """Ends the run before its time, whether or not seeds are walked yet."""
         self._fault = reason
         self._stop(reason)
-
-    def _wanted(self) -> float:
-        """Seeds to hold in flight: all that fit, or as many as the rows that are missing should
-        take, shared with the shards that are run too.
-        """
-        borrower = self.p.borrower
-        if self.config.target is None and borrower is None:
-            return inf
-        tally = self.tally
-        lease = Lease() if borrower is None else borrower.lease
-        wanted = min(self.config.target or inf, lease.missing)
-        if wanted == inf:
-            return inf
-        rows_a_seed = (tally.kept + 1) / (tally.seeds + 1)
-        missing = wanted - tally.kept
-        share = missing / lease.busy
-        return ceil(share / rows_a_seed)
 
     def _leave(self, asked: int, exits: list[Exit]) -> None:
         """Takes the exits of one seed, in input order; once a target is met, later seeds count as

@@ -332,3 +332,17 @@ def test_a_torn_end_of_the_log_is_left_out(tmp_path_factory, data):
     again.close()
     for line in (folder / "bank.log").read_bytes().splitlines():
         orjson.loads(line)
+
+
+def test_a_lease_says_what_no_shard_has_spent(open_bank):
+    bank = open_bank(cap=10.0)
+    owners = begun(bank, 1, 2)
+    assert asks(bank, 1, owners[1], spent=1.0, wants=2.0).unspent == 9.0
+    assert asks(bank, 2, owners[2], spent=0.5, wants=2.0).unspent == 8.5
+    assert asks(bank, 1, owners[1], spent=2.0).unspent == 7.5
+    # What a bank before this one lent counts as spent until its shard says otherwise.
+    lent = sum(account.lent for account in bank.accounts.values())
+    again = open_bank(cap=10.0)
+    number, _ = again.begin(3)
+    assert asks(again, 3, number).unspent == 10.0 - lent
+    assert asks(open_bank(cap=None), 3, 1).unspent == inf

@@ -197,8 +197,9 @@ def test_replies_that_come_while_others_are_kept_are_kept_too(tmp_path):
     async def kept():
         journal = Journal(tmp_path)
         teacher = Brings(journal)
-        door = Door(teacher, journal, gate=Gate(8), budget=Budget(None))
-        doors = Doors({"teacher": door}, journal)
+        budget = Budget(None)
+        door = Door(teacher, journal, gate=Gate(8), budget=budget)
+        doors = Doors({"teacher": door}, journal, budget)
         await doors.close()
         return teacher
 
