@@ -13,7 +13,7 @@ from synth.calls.door import Doors
 from synth.calls.reading import CUT, ENDED, Reading, asked
 from synth.core.errors import Unreadable
 from synth.core.records import Call, Fields, Row
-from synth.packs.step import Said, Step, Talk, Tooling
+from synth.packs.step import NOTHING_SAID, Said, Step, Talk, Tooling
 from synth.packs.tooling import Misuse, Tool, cut, shown, spelled
 from synth.replies.thoughts import split_thoughts
 
@@ -111,9 +111,11 @@ class _Exchange:
 
     def heard(self) -> Said:
         """What the step's teacher sees behind the opening."""
+        messages = (*self.turns, *self.aside)
+        if not messages:
+            return NOTHING_SAID
         tooling = self.step.tooling
         calls_left = tooling is None or self.calls < tooling.most_calls
-        messages = (*self.turns, *self.aside)
         return Said(messages, self.number, calls_left)
 
     async def behind(self, reading: Reading) -> Reading | None:

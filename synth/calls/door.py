@@ -28,7 +28,6 @@ from synth.core.errors import (
 )
 from synth.core.records import Completion, Request
 from synth.teachers.base import Reply, Teacher
-from synth.teachers.wire.capacity import UNKNOWN
 from synth.teachers.wire.replies import load_reply, read_chat
 
 # A run whose first calls all end like this is aimed wrong: asking the rest would fail the rest.
@@ -228,7 +227,7 @@ class Door:
         """Holds the gate to the slots of the server, once it says how many it has."""
         capacity = await self.teacher.capacity()
         # A server that was not there yet is asked again before the next call.
-        self._by_slots = capacity is UNKNOWN
+        self._by_slots = not capacity.is_there
         if capacity.slots is not None:
             self.gate.bound(min(capacity.slots, self.gate.most))
 

@@ -36,7 +36,9 @@ _FIRST = 1000
 # What stands in the place of a reply: "about to be asked", and "came to nothing".
 _INTENT = b"-"
 _NO_REPLY = b"!"
-_NOTHING = Completion("")
+# In, out, cached, reasoning.
+Tokens = tuple[int, int, int, int]
+_NOTHING: Tokens = (0, 0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -53,8 +55,8 @@ class Totals:
     cached_tokens: int = 0
     reasoning_tokens: int = 0
 
-    def add(self, tokens: tuple[int, int, int, int], usd: float) -> None:
-        """Counts one reply: tokens in, out, cached, reasoning."""
+    def add(self, tokens: Tokens, usd: float) -> None:
+        """Counts one reply."""
         self.replies += 1
         self.usd += usd
         self.prompt_tokens += tokens[0]
@@ -207,7 +209,7 @@ class Journal:
         for other in self.others:
             raw = other.get(key)
             if raw is not None:
-                await self.append(key, raw, _NOTHING)
+                await self.append(key, raw, Completion(""))
                 return raw
         return None
 
@@ -247,12 +249,13 @@ class Journal:
         """Takes a reply, which goes to the system at the end of this turn of the loop, before
         whatever is woken after this call.
         """
-        self.totals.add(_tokens(completion), usd)
+        tokens = _tokens(completion)
+        self.totals.add(tokens, usd)
         if self._file is None:
             self._memory[key] = raw
             return
         self._index.add(key, self._end)
-        self._queue(_record(key, completion, usd, raw))
+        self._queue(_record(key, tokens, usd, raw))
 
     async def on_disk(self) -> None:
         """Waits until all that was taken is on the disk.
@@ -371,9 +374,9 @@ def _open(path: Path, *, writable: bool) -> BinaryIO:
     return os.fdopen(fd, "r+b" if writable else "rb", buffering=1 << 20)
 
 
-def _record(key: str, completion: Completion, usd: float, raw: bytes) -> bytes:
+def _record(key: str, tokens: Tokens, usd: float, raw: bytes) -> bytes:
     """One line of the file."""
-    prompt, reply, cached, reasoning = _tokens(completion)
+    prompt, reply, cached, reasoning = tokens
     numbers = f" {prompt} {reply} {cached} {reasoning} {usd:.9g} "
     body = key.encode() + numbers.encode() + raw
     return b"%08x %b\n" % (zlib.crc32(body), body)
@@ -412,7 +415,7 @@ def _whole(line: bytes) -> bool:
         return False
 
 
-def _tokens(completion: Completion) -> tuple[int, int, int, int]:
+def _tokens(completion: Completion) -> Tokens:
     c = completion
     return (
         c.prompt_tokens,

@@ -18,6 +18,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,6 +56,9 @@ _CHUNK = 1 << 20
 _MASK = (1 << 64) - 1
 # Up to so many rows, a set of their ids takes less time than the import of numpy.
 _FEW_ROWS = 100_000
+# A file of text up to this size is read once: its rows stay, in some ten times as many bytes.
+KEPT_BYTES = 8 << 20
+TEXTS = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".tsv"})
 
 
 class BeyondFloat(int):
@@ -317,7 +321,36 @@ def _named(source: str) -> tuple[str, Callable[[], Rows]]:
     if not looks_like_a_file:
         return source, lambda: hub_rows(source)
     check_source(file)
-    return shown(source), lambda: rows_of(file, split)
+    read = partial(rows_of, file, split)
+    return shown(source), kept(read) if _is_small(file) else read
+
+
+def _is_small(file: str) -> bool:
+    """Whether the rows of a file of text may stay in memory."""
+    if is_remote(file) or Path(file).suffix.lower() not in TEXTS:
+        return False
+    return Path(file).stat().st_size <= KEPT_BYTES
+
+
+def kept(read: Callable[[], Rows]) -> Callable[[], Rows]:
+    """What reads rows once, and gives them again to whoever asks after the last one was read. A row
+    may be changed, what stands in its columns may not.
+    """
+    rows: list[tuple[str, Any]] | None = None
+
+    def reading() -> Rows:
+        nonlocal rows
+        if rows is not None:
+            for place, row in rows:
+                yield place, row.copy() if type(row) is dict else row
+            return
+        fresh = []
+        for place, row in read():
+            fresh.append((place, row))
+            yield place, row.copy() if type(row) is dict else row
+        rows = fresh
+
+    return reading
 
 
 def _open_pipe(path: str) -> BinaryIO:

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from synth.core.records import Fields
-from synth.inputs.strict_model import NAME, Strict
+from synth.inputs.strict_model import NAME, Strict, no_names, no_parts
 
 # A step, the second speaker of its talk, or who plays its tools: `chat`, `chat.second`,
 # `chat.tool`.
@@ -22,7 +22,7 @@ class CallSpec(Strict):
         examples=["find_book"],
     )
     arguments: Fields | str = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Its arguments, or the text in their place.",
         examples=[{"title": "Emma"}],
     )
@@ -52,7 +52,7 @@ class ReplySpec(Strict):
         examples=["no_answer_marker"],
     )
     calls: list[CallSpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Tools that the reply calls. `reason` then says why the first of them cannot "
         "be answered: `unknown_tool` or `bad_arguments`.",
         examples=[[{"name": "find_book", "arguments": {"title": "Emma"}}]],
@@ -83,23 +83,23 @@ class CaseSpec(Strict):
         examples=[{"question": "What is 2 + 3?"}],
     )
     fields: Fields = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Fields of earlier steps that templates and parsers see.",
         examples=[{"plan": "Add both."}],
     )
     renders: dict[StepName, str] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="For a step, a text that stands in its rendered question.",
         examples=[{"rationale": "What is 2 + 3?"}],
     )
     replies: list[ReplySpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Recorded replies, each with `fields` or `reason`. Of all cases together, one "
         "must fail.",
         examples=[[{"text": "#### 5", "fields": {"answer": "5"}}]],
     )
     set: Fields = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Changes of the pack for `ends`, as `--set` makes them.",
         examples=[{"rationale.draws": 1}],
     )
@@ -115,7 +115,7 @@ class CasesSpec(Strict):
     """A whole cases.yaml."""
 
     cases: list[CaseSpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="The cases.",
         examples=[[{"inputs": {"question": "What is 2 + 3?"}}]],
     )

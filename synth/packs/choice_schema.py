@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from synth.core.records import Fields
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Name, Strict, no_parts
 from synth.text.novelty import Likeness
 
 Choice = Literal["nearest", "random", "first", "all"]
@@ -68,12 +68,12 @@ class ChoiceSpec(Strict):
         examples=["hashing"],
     )
     same: list[Name] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Columns in which a chosen row says what the row says.",
         examples=[["relation"]],
     )
     exclude: Literal["self"] | list[Name] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Rows that are passed over: those that say what the row says in all of these "
         "columns. `self` stands for rows with the row's `id`, and for those that say the same in "
         "every input of the pack that they have.",
@@ -228,7 +228,7 @@ class ChosenDemonstrationsSpec(ChoiceSpec):
         examples=["nearest"],
     )
     rows: list[DemonstrationSpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="In place of a file: the demonstrations themselves.",
         examples=[
             [{"given": {"question": "What is 2 + 3?"}, "reply": "#### 5"}],

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from synth.inputs.strict_model import NAME, Name, Strict
+from synth.inputs.strict_model import NAME, Name, Strict, no_names
 
 # Text, or a number that stands for its text.
 Text = Annotated[
@@ -261,7 +261,7 @@ class ExportSpec(Strict):
         ],
     )
     multitask: dict[Name, TaskSpec] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Several training rows of one row, by task; of a task with `each`, one for "
         "each element of a list.",
         examples=[

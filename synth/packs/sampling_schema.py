@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synth.core.records import Fields, Sampling
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Name, Strict, no_names
 
 # How long a model thinks; which of these a model knows, its provider says.
 Effort = Literal[
@@ -92,7 +92,7 @@ class SamplingSpec(Strict):
         examples=["low"],
     )
     extra: Fields = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Sampling fields that have no name here and that a backend documents.",
         examples=[{"top_k": 20}],
     )

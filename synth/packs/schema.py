@@ -18,7 +18,7 @@ from synth.answers.choices import has_labels
 from synth.core.errors import printable
 from synth.core.records import Fields, Sampling
 from synth.inputs.made.spec import SeedsSpec
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Name, Strict, no_names, no_parts
 from synth.packs.choice_schema import (
     CHOSEN,
     LISTED,
@@ -76,7 +76,7 @@ class InputSpec(Strict):
         examples=[True],
     )
     aliases: list[str] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         alias="from",
         description="Names of columns that serve where the rows have no column of the input's "
         "name; the first that the rows have is read.",
@@ -150,7 +150,7 @@ class StepSpec(Strict):
         examples=["critic"],
     )
     demonstrations: Demonstrations = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Questions and replies that go before the row's own question, each as a turn "
         "of the user and one of the assistant. Small models keep to a form that is shown so. A "
         "list is shown whole; a mapping says which are chosen for each row.",
@@ -159,7 +159,7 @@ class StepSpec(Strict):
         ],
     )
     turns: list[TurnSpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Turns of the user and of the assistant, in turns, that go before the step's "
         "question: a conversation which the question carries on.",
         examples=[[{"user": "{{ question }}"}, {"assistant": "{{ draft }}"}]],
@@ -173,14 +173,14 @@ class StepSpec(Strict):
         examples=[{"teacher": "asker", "turns": 4, "stop": "<end>"}],
     )
     tools: list[ToolSpec] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Functions that the step's teacher may call before it answers. The turns "
         "become a list with the step's name, of `role`, `content`, `tool_calls` and "
         "`tool_call_id`. The parser reads the reply that calls nothing.",
         examples=[[{"name": "now", "description": "Says what time it is."}]],
     )
     images: list[Name] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Inputs whose values name images: a path below the user's `--image-root`, or a "
         "URL where `--image-urls` allows it; a list holds several. The question shows them behind "
         "its text. A list with the step's name and `_pictures` says which they were, by `source` "
@@ -252,7 +252,7 @@ class StepSpec(Strict):
         examples=["attempts"],
     )
     parser: Parts = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="What reads the reply: one parser or a list of them. The first whose field "
         "`when` the row has is used, else the last. A step needs it unless it has a `schema`.",
         examples=[
@@ -263,7 +263,7 @@ class StepSpec(Strict):
         ],
     )
     filters: Parts = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="What decides, in this order, whether a row goes on: names, or names with "
         "parameters.",
         examples=[["finish_reason", {"name": "length", "most": 300}]],
@@ -302,12 +302,12 @@ class StepSpec(Strict):
         examples=["{{ index >= 3 }}"],
     )
     set: dict[Name, str] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Fields that templates write into the row before the step asks.",
         examples=[{"subject": "{{ question | upper }}"}],
     )
     then: dict[Name, str] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Fields that templates write into the row once the reply is read (with `each`, "
         "all replies), before the filters: a sum of grades, a verdict by vote.",
         examples=[
@@ -389,18 +389,18 @@ class PackSpec(Strict):
         examples=[{"rows": 100, "columns": {"topic": {"values": ["tea"]}}}],
     )
     prices: dict[str, Dollars] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Dollars per million tokens in and out, by teacher, as the author knows them. "
         "They are shown and never counted.",
         examples=[{"openai/gpt-4o-mini": "0.15,0.60"}],
     )
     constants: dict[Name, Any] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Values that every template sees; a list has at most 1,024 elements.",
         examples=[{"styles": ["plain", "formal"]}],
     )
     examples: list[Fields] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Solved examples, which templates see as `examples`.",
         examples=[[{"question": "What is 2 + 2 ?", "answer": "4"}]],
     )
@@ -417,7 +417,7 @@ class PackSpec(Strict):
         examples=[{"query": "question", "field": "text"}],
     )
     pools: dict[Name, PoolSpec] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Rows that grow while a run goes, by name.",
         examples=[{"events": {"of": "first", "add": {"event": "{{ head }}"}}}],
     )

@@ -85,6 +85,9 @@ class Said(NamedTuple):
     calls_left: bool = True
 
 
+NOTHING_SAID = Said()
+
+
 class Talk(NamedTuple):
     """A second speaker, and when the talk ends.
 
@@ -247,29 +250,29 @@ class Step:
         family: str,
         draw: int = 0,
         seed_id: str = "",
-        said: Said = Said(),  # noqa: B008 - it has no state
+        said: Said = NOTHING_SAID,
         pictures: Sequence[Picture] | None = None,
     ) -> Request:
         """The rendered question; draw k of a seeded step asks with seed + k. Pictures that are not
         given are read.
         """
         values = self.fill(values)
-        opened: list[Row] = [*self._opened(values)]
+        messages: list[Row] = []
+        if self.system:
+            text = self.system.render(values)
+            messages.append({"role": "system", "content": text})
+        if self.demonstrations:
+            messages += self.turns(values.get("fence", ""))
+        messages += self._opened(values)
         if pictures is None:
             pictures = self.pictures(values)
+        images: dict[str, str] = {}
         if pictures:
-            text = {"type": "text", "text": opened[-1]["content"]}
+            images = {picture.digest: picture.url for picture in pictures}
+            question = {"type": "text", "text": messages[-1]["content"]}
             shown = [image_part(picture.digest) for picture in pictures]
-            opened[-1] = {"role": "user", "content": [text, *shown]}
-        messages: list[Row] = [
-            *self.turns(values.get("fence", "")),
-            *opened,
-            *said.messages,
-        ]
-        if self.system:
-            messages.insert(
-                0, {"role": "system", "content": self.system.render(values)}
-            )
+            messages[-1] = {"role": "user", "content": [question, *shown]}
+        messages += said.messages
         sampling = self.sampling
         if draw and sampling.seed is not None:
             sampling = replace(sampling, seed=sampling.seed + draw)
@@ -294,7 +297,7 @@ class Step:
             step=self.name,
             inputs=inputs,
             checked=self.holds_schema,
-            images={picture.digest: picture.url for picture in pictures},
+            images=images,
         )
 
     def pictures(self, values: Row) -> list[Picture]:
@@ -325,10 +328,14 @@ class Step:
 
     def _opened(self, values: Row) -> list[dict[str, str]]:
         """The same, of values that have their fence."""
-        return [
+        question = {"role": "user", "content": self.user.render(values)}
+        if not self.before:
+            return [question]
+        before = [
             {"role": role, "content": template.render(values)}
-            for role, template in (*self.before, ("user", self.user))
+            for role, template in self.before
         ]
+        return [*before, question]
 
     def showing(self, shown: Sequence[Demonstration]) -> Step:
         """The step with these turns before its question."""

@@ -198,6 +198,9 @@ class _Context(Context):
     """Jinja's own, but that it does not list the names of all globals for every text and every
     include.
 
+    Args:
+        shared: how a template is evaluated, where none of its texts can change that.
+
     Attributes:
         steps: what the loops of this rendering may still evaluate.
         deadline: when it must be done, once the clock runs.
@@ -213,8 +216,20 @@ class _Context(Context):
         name: Any,
         blocks: Any,
         globals: Any = None,  # noqa: A002, ARG002
+        *,
+        shared: nodes.EvalContext | None = None,
     ) -> None:
-        super().__init__(environment, parent, name, blocks, None)
+        # What Jinja's own sets; it would make a new EvalContext for every text.
+        self.parent = parent
+        self.vars = {}
+        self.environment = environment
+        self.eval_ctx = shared or nodes.EvalContext(environment, name)
+        self.exported_vars = set()
+        self.name = name
+        self.globals_keys = set()
+        self.blocks = {}
+        if blocks:
+            self.blocks = {title: [block] for title, block in blocks.items()}
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -396,6 +411,10 @@ class Compiled:
         self._name = self._compiled.name
         self._blocks = self._compiled.blocks
         self._stream = self._compiled.root_render_func
+        # `{% autoescape %}` changes it, for ever where the text fails inside.
+        self._shared = None
+        if tree.find(nodes.EvalContextModifier) is None:
+            self._shared = nodes.EvalContext(env, self._name)
 
     def text(self, values: Values, where: str) -> str:
         """The text.
@@ -415,6 +434,7 @@ class Compiled:
                 {**self._globals, **values},
                 self._name,
                 self._blocks,
+                shared=self._shared,
             )
             stream = self._stream(context)
             parts = list(islice(stream, _FEW))

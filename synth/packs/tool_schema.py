@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from synth.core.records import Fields
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Name, Strict, no_names
 
 # Calls of tools in one conversation.
 MOST_CALLS = 64
@@ -34,7 +34,7 @@ class ToolSpec(Strict):
         examples=["Says where a book stands."],
     )
     parameters: Fields = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="JSON Schema of its arguments, an object; without one it takes none.",
         examples=[
             {
@@ -67,7 +67,7 @@ class RuleSpec(Strict):
         examples=["{{ state[arguments.title] == 'in' }}"],
     )
     set: dict[str, str] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="Entries of the state that the call writes: templates of their names and "
         "their texts. An empty text takes an entry away.",
         examples=[{"{{ arguments.title }}": "lent to {{ arguments.reader }}"}],

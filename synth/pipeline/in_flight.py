@@ -53,6 +53,13 @@ class InFlight:
         # What the last call that is let out may leave unspent.
         self._call_usd = plan.most_usd_a_call()
 
+    def is_bounded(self) -> bool:
+        """Whether anything bounds the seeds."""
+        has_budget = self.budget.cap is not None
+        return (
+            has_budget or self.target is not None or self.borrower is not None
+        )
+
     def most(self) -> float:
         """Seeds that should be under way at most, 0 where there are rows enough."""
         lease = Lease() if self.borrower is None else self.borrower.lease

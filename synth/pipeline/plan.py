@@ -26,7 +26,7 @@ from synth.critics.canaries import calls_of
 from synth.inputs.seeds import read_rows
 from synth.packs.choosing import Asking
 from synth.packs.pack import Pack
-from synth.packs.step import Said, Step, Tooling
+from synth.packs.step import NOTHING_SAID, Said, Step, Tooling
 from synth.pipeline.prepare import Prepared
 from synth.runs.ownership import read_run
 from synth.statistics.label_budget import Prices, advise, describe, read_pilot
@@ -282,7 +282,7 @@ def _talked(prepared: Prepared, step: Step) -> Said:
             said += pair * (one.tooling.most_calls // 2)
         if said:
             return Said(tuple(said))
-    return Said()
+    return NOTHING_SAID
 
 
 def _reply_tokens(step: Step) -> int:

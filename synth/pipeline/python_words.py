@@ -9,6 +9,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from synth.core.errors import WrongUse
+from synth.core.patterns import lazy_pattern
 from synth.pipeline.prepare import RunConfig
 
 P = ParamSpec("P")
@@ -25,7 +26,7 @@ _NAMES = {
 # A value follows where a word is no plain prose: URL, 7, openai/m, cot.draws=4, {"a": 1}.
 _VALUE = r"[ =](?=[A-Z0-9\"'{./]|[\w-]*[/=.:]\w|[\w-]+=)"
 _PAIR = r"([\w.-]+)=(\.\.\.|[{\[].*[}\]]|\S*[^\s.,;:?!)])"
-_OPTION = re.compile(
+_OPTION = lazy_pattern(
     rf"(?<![\w-])--([a-z][a-z-]*)(?:[ =]{_PAIR}|({_VALUE}))?",
 )
 

@@ -5,8 +5,8 @@ them.
 from __future__ import annotations
 
 import asyncio
-import platform
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
@@ -393,7 +393,8 @@ class _Live:
             target=self.config.target,
             borrower=self.p.borrower,
         )
-        window.wanted = in_flight.most
+        if in_flight.is_bounded():
+            window.wanted = in_flight.most
         self._growth = Growth(
             walker.library,
             self.p.scan.rows,
@@ -452,7 +453,8 @@ class _Live:
                 exit_ = Exit("dropped", exit_.sample, "over_target")  # noqa: PLW2901
             exit_, rendered = self._render(exit_)  # noqa: PLW2901 - as above
             exit_ = self._growth.offer(exit_)  # noqa: PLW2901 - as above
-            row = {**exit_.sample.row(), **rendered}
+            row = exit_.sample.row()
+            row.update(rendered)
             if (place := exit_.sample.seed.place) is not None:
                 row[POSITION] = place
             self.publisher.add(exit_, row)
@@ -471,9 +473,7 @@ class _Live:
         do not render is dropped.
         """
         sample = exit_.sample
-        if not self._templates or any(
-            name not in sample.fields for name in self._needed
-        ):
+        if not self._templates or not self._needed <= sample.fields.keys():
             return exit_, {}
         values = self.pack.values(sample.fields)
         try:
@@ -489,13 +489,13 @@ class _Live:
             ), {}
 
     @cached_property
-    def _needed(self) -> list[str]:
+    def _needed(self) -> set[str]:
         used = {
             variable
             for template in self._templates.values()
             for variable in template.variables
         }
-        return [name for name in _produced(self.pack) if name in used]
+        return used & _produced(self.pack).keys()
 
     def _settle(self) -> None:
         """Filters that see all rows judge those that are kept so far, in a shard only when all are
@@ -548,7 +548,7 @@ class _Live:
             },
             "versions": {
                 "potstill": _version("potstill"),
-                "python": platform.python_version(),
+                "python": sys.version.partition(" ")[0],
             },
             "settings": {
                 "input": self.p.seeds.where,

@@ -112,6 +112,7 @@ class Walker:
         self.library = library or Library(pack)
         # Two samples of a draw differ in the elements that were spread.
         self._spread = [s.spread[1] for s in pack.steps if s.spread]
+        self._rescued = [s.rescues for s in pack.steps if s.rescues]
         self._meta = {"pack": pack.name, "pack_hash": pack.hash}
 
     async def walk(self, seed: Seed) -> tuple[int, list[Exit]]:
@@ -123,9 +124,9 @@ class Walker:
         exits: list[Exit] = []
         alive = [Sample(seed, seed.fields, self._about(seed.fields))]
         asked = 1
-        fallen: dict[str, list[Exit]] = {
-            step.rescues: [] for step in self.pack.steps if step.rescues
-        }
+        fallen: dict[str, list[Exit]] = {}
+        if self._rescued:
+            fallen = {name: [] for name in self._rescued}
         for step in self.pack.steps:
             bystanders: list[Sample] = alive if step.rescues else []
             walking = (
@@ -141,7 +142,9 @@ class Walker:
                     self._looked_up(step, sample, drawn=False)
                     for sample in walking
                 ]
-            walking, none = _spread(step, walking, self.pack)
+            none: list[Exit] = []
+            if step.spread:
+                walking, none = _spread(step.spread, walking, self.pack)
             asked += len(walking) * step.draws - before + len(none)
             asking = [
                 self._draw(step, sample, draw)
@@ -452,12 +455,10 @@ def _gathered(gathers: Gathered, samples: list[Sample]) -> list[Sample]:
 
 
 def _spread(
-    step: Step, samples: list[Sample], pack: Pack
+    spread: tuple[str, str], samples: list[Sample], pack: Pack
 ) -> tuple[list[Sample], list[Exit]]:
     """One sample an element of the list that a step spreads; samples whose list is empty leave."""
-    if not step.spread:
-        return samples, []
-    field, item = step.spread
+    field, item = spread
     lists = [
         (sample, list(pack.values(sample.fields).get(field) or []))
         for sample in samples

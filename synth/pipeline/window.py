@@ -27,8 +27,8 @@ class Window:
 
     Attributes:
         stop: what ended the run early; no further seed starts.
-        wanted: how many seeds should have started and not left now at most; 0 means that there are
-            enough rows.
+        wanted: how many seeds should have started and not left now at most, None where nothing
+            bounds them; 0 means that there are enough rows.
         paces: a seed whose place in the input is at or behind a multiple of one of these numbers
             starts only when all seeds before that multiple have left.
     """
@@ -45,7 +45,7 @@ class Window:
         self.stop: PotstillError | KeyboardInterrupt | None = None
         self.on_stop: Callable[[], None] = lambda: None
         self.paces: Sequence[int] = ()
-        self.wanted: Callable[[], float] = lambda: inf
+        self.wanted: Callable[[], float] | None = None
         # By place: samples asked, their exits, characters of their replies.
         self._done: dict[int, tuple[int, list[Exit], int]] = {}
         self._taken = self._left = self._waiting_characters = 0
@@ -67,7 +67,10 @@ class Window:
         self._done.clear()
 
     async def _worker(self, stream: Any) -> None:
-        while not self.stop and (wanted := self.wanted()) > 0:
+        wanted = inf
+        while not self.stop:
+            if self.wanted is not None and (wanted := self.wanted()) <= 0:
+                return
             if self._full() or self._taken - self._left >= wanted:
                 sleeper = asyncio.get_running_loop().create_future()
                 self._sleeping.append(sleeper)

@@ -23,6 +23,7 @@ from synth.teachers.base import Reply, Settings, Teacher, announced
 from synth.teachers.wire.access import Redactor, check_url, secret
 from synth.teachers.wire.adapter import MOST_LESSONS, Adapter
 from synth.teachers.wire.capacity import (
+    ABSENT,
     SECONDS,
     UNKNOWN,
     Capacity,
@@ -135,6 +136,7 @@ class OpenaiChat(Teacher):
         self._url = self._target.url(self.path)
         self._endpoint: Endpoint | None = None
         self._looking: asyncio.Task[Capacity] | None = None
+        self._known: Capacity | None = None
         self._adapter = Adapter(
             model,
             self._target.base,
@@ -194,17 +196,18 @@ class OpenaiChat(Teacher):
         if looking is None or (looking.done() and looking.exception()):
             look = capacity_at(self._target.base, self.model, self._told)
             looking = self._looking = asyncio.ensure_future(look)
-        if looking.done():
-            return looking.result()
         try:
-            return await asyncio.shield(looking)
+            capacity = await asyncio.shield(looking)
         except ConnectionRefusedError:
             self.forget_capacity()
-            return UNKNOWN
+            return ABSENT
+        if looking is self._looking:
+            self._known = capacity
+        return capacity
 
     def forget_capacity(self) -> None:
         """The server may be another one by now: its next call asks it again."""
-        self._looking = None
+        self._looking = self._known = None
 
     async def _told(self, url: str) -> Fields | None:
         """A JSON object at a URL of the server; None where there is none.
@@ -241,7 +244,8 @@ class OpenaiChat(Teacher):
         """
         server = HOSTED
         if is_private(self._target.base):
-            capacity = await self.capacity()
+            # Known but for the first calls: a coroutine less.
+            capacity = self._known or await self.capacity()
             self._check_length(request, capacity.context)
             if request.schema is not None or request.sampling.thinks:
                 # Whose program it is decides on the form of the question.

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from synth.core.errors import WrongUse
 from synth.filters.length import Length
-from synth.inputs.seeds import Seeds, read_rows
+from synth.inputs import seeds as seeds_module
+from synth.inputs.seeds import Seeds, read_rows, write_jsonl
 from tests.conftest import SHARED
 
 ROWS = [{"question": "a", "n": 1}, {"question": "b, c", "n": 2}]
@@ -238,3 +239,32 @@ def test_a_column_whose_texts_lie_outside_of_the_file_is_named(
     said = str(error.value)
     assert said.startswith(f"{path} row 1: found ArrowInvalid: ")
     assert "wanted an Arrow file. Write the file again." in said
+
+
+def test_a_small_file_is_read_once_and_gives_the_same_rows_again(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    write_jsonl(file, ({"id": str(n), "text": f"t {n}"} for n in range(5)))
+    seeds = Seeds(str(file))
+    assert seeds.scan().rows == 5
+    first = list(seeds)
+    file.write_text("{}\n")
+    again = list(seeds)
+    assert [seed.id for seed in again] == [seed.id for seed in first]
+    assert [seed.fields for seed in again] == [
+        {"text": f"t {n}"} for n in range(5)
+    ]
+    # What is cut short is read anew.
+    other = Seeds(str(file))
+    assert next(iter(other)).fields == {}
+    file.write_text('{"text": "new"}\n')
+    assert next(iter(other)).fields == {"text": "new"}
+
+
+def test_a_large_or_packed_file_is_read_each_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(seeds_module, "KEPT_BYTES", 10)
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a long line"}\n')
+    seeds = Seeds(str(file))
+    assert [seed.fields for seed in seeds] == [{"text": "a long line"}]
+    file.write_text('{"text": "b"}\n')
+    assert [seed.fields for seed in seeds] == [{"text": "b"}]

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2.runtime import Context
 
 import synth
 from synth.core.errors import RowFault, WrongUse
@@ -375,3 +376,23 @@ def test_a_text_is_compiled_once_however_often_its_pack_is_read(monkeypatch):
     )
     Pack.load("cot")
     assert not made
+
+
+def test_a_context_has_all_that_jinjas_own_has():
+    env = template_box.Sandbox()
+    own = template_box._Context(env, {"a": 1}, "t", {})
+    jinjas = Context(env, {"a": 1}, "t", {})
+    assert vars(own).keys() == vars(jinjas).keys()
+    for name in vars(own).keys() - {"eval_ctx"}:
+        assert getattr(own, name) == getattr(jinjas, name)
+
+
+def test_a_text_that_fails_amid_autoescape_leaves_the_next_as_it_is():
+    source = "{% autoescape true %}{{ a }}{{ b.c }}{% endautoescape %} {{ a }}"
+    template = Templates().compile(source, "t")
+    whole = {"a": "<", "b": {"c": "&"}}
+    assert template.render(whole) == "&lt;&amp; <"
+    for _ in range(3):
+        with pytest.raises(RowFault):
+            template.render({"a": "<", "b": None})
+        assert template.render(whole) == "&lt;&amp; <"

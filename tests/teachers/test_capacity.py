@@ -18,6 +18,7 @@ from synth.teachers import openai_chat
 from synth.teachers.base import Settings
 from synth.teachers.openai_chat import OpenaiChat
 from synth.teachers.wire.capacity import (
+    ABSENT,
     UNKNOWN,
     Capacity,
     is_private,
@@ -179,7 +180,7 @@ def test_each_server_is_read_in_its_own_shape(pages, wanted, questions):
 def test_a_server_that_is_silent_or_away_costs_little():
     with saying({}, status=500) as server:
         assert capacity(server.url) == UNKNOWN
-    assert capacity(server.url, timeout=2.0) == UNKNOWN
+    assert capacity(server.url, timeout=2.0) == ABSENT
 
 
 def test_the_key_goes_with_the_question_to_the_server_alone(monkeypatch):

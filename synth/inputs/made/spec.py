@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Name, Strict, no_names, no_parts
 
 MOST_ROWS = 1_000_000
 MOST_VALUES = 10_000
@@ -80,7 +80,7 @@ class ColumnSpec(Strict):
         examples=["level"],
     )
     when: dict[str, ColumnSpec] = Field(
-        default_factory=dict,
+        default_factory=no_names,
         description="How the column is drawn for each value of `by`; `else` for all others.",
         examples=[{"easy": {"values": ["sum"]}, "else": {"values": ["proof"]}}],
     )
@@ -152,7 +152,7 @@ class SeedsSpec(Strict):
         examples=[17],
     )
     grid: list[Name] = Field(
-        default_factory=list,
+        default_factory=no_parts,
         description="Columns with `values` whose combinations all stand in the rows, as often as "
         "their weights say.",
         examples=[["domain", "level"]],

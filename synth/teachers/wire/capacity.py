@@ -38,14 +38,17 @@ class Capacity(NamedTuple):
         slots: requests that it works on at once.
         server: whose program it is, as it says itself: `llamacpp`, `vllm` or `sglang`; "" for
             others.
+        is_there: whether somebody was there to be asked.
     """
 
     context: int | None = None
     slots: int | None = None
     server: str = ""
+    is_there: bool = True
 
 
 UNKNOWN = Capacity()
+ABSENT = Capacity(is_there=False)
 
 
 # Asked three times a row, of a few bases: an address takes as long to read as a row's own key.

@@ -308,7 +308,8 @@ class Endpoint:
         now = loop.time()
         reusable = self._reusable(now)
         connection = reusable or await self._connect()
-        self._check(connection)
+        if MAY_SEND.get() is not None:
+            self._check(connection)
         waiter = connection.exchange(
             b"%b %b%d\r\n\r\n%b" % (method, self._head, len(body), body)
         )

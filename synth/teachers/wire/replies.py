@@ -57,6 +57,14 @@ _THOUGHTS = (
     "reasoning_details",
 )
 _THOUGHT_NAMES = frozenset(_THOUGHTS)
+# Where usage tells more than tokens in and out.
+_DETAILS = frozenset(
+    {
+        "completion_tokens_details",
+        "prompt_tokens_details",
+        "reasoning_tokens",
+    }
+)
 # Calls of one reply; no conversation may have as many.
 _MOST_CALLS = 128
 _THINKING = ("thinking", "reasoning", "thought")
@@ -113,9 +121,13 @@ def read_chat(value: Values) -> Completion:
         raise TeacherBusy("empty_choices", f"no choice in {str(value)[:120]}")
     reported = value.get("usage")
     usage: Fields = reported if isinstance(reported, dict) else {}
-    thought = _detail(
-        usage.get("completion_tokens_details"), "reasoning_tokens"
-    ) or _count(usage.get("reasoning_tokens"))
+    thought = cached = 0
+    # Most replies say nothing of them.
+    if not _DETAILS.isdisjoint(usage):
+        thought = _detail(
+            usage.get("completion_tokens_details"), "reasoning_tokens"
+        ) or _count(usage.get("reasoning_tokens"))
+        cached = _detail(usage.get("prompt_tokens_details"), "cached_tokens")
     ended = str(choice.get("finish_reason") or "unknown")
     sent = _count(usage.get("prompt_tokens"))
     return Completion(
@@ -126,18 +138,19 @@ def read_chat(value: Values) -> Completion:
         model=str(value.get("model") or ""),
         prompt_tokens=sent,
         completion_tokens=_made(usage, sent),
-        cached_tokens=_detail(
-            usage.get("prompt_tokens_details"), "cached_tokens"
-        ),
+        cached_tokens=cached,
         reasoning_tokens=thought,
         reasoning=_thoughts(message),
         refusal=_text(message.get("refusal")),
-        logprobs=(choice.get("logprobs") or {}).get("content")
-        if isinstance(choice.get("logprobs"), dict)
-        else None,
+        logprobs=_logprobs(choice.get("logprobs")),
         cache_write_tokens=_written(usage),
         calls=_calls(message),
     )
+
+
+def _logprobs(said: Any) -> Any:
+    """Of the tokens, as the provider sends them; None where there are none."""
+    return said.get("content") if isinstance(said, dict) else None
 
 
 def _first(choices: Any) -> Values | None:
@@ -166,6 +179,8 @@ def _text(content: Any) -> str:
     """Text of a message: a string, or the texts of a list but for thoughts; lone surrogates become
     U+FFFD.
     """
+    if content is None:
+        return ""
     if isinstance(content, list):
         content = "".join(_part(part) for part in content)
     if not isinstance(content, str):
