@@ -22,7 +22,7 @@ from synth.teachers.wire.access import (
 # Calls in flight at most, unless the user says another number.
 AT_ONCE = 64
 # Options that are numbers above 0, where they are said.
-_ABOVE_ZERO = ("concurrency", "rpm", "tpm", "timeout", "patience")
+_ABOVE_ZERO = ("concurrency", "rpm", "tpm", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)

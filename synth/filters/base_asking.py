@@ -63,7 +63,13 @@ class AskingFilter(CallOptions, Filter):
 
     def step(self, teacher: str | None = None) -> Step:
         """The one question of the pack, put to a teacher."""
-        step = replace(self.loaded.steps[0], role=teacher or self.teacher)
+        step = self.loaded.steps[0]
+        step = replace(
+            step,
+            role=teacher or self.teacher,
+            # A verdict that cannot be read is worth a second question.
+            repairs=max(1, step.repairs),
+        )
         if self.seed is None:
             return step
         sampling = replace(step.sampling, seed=self.seed)
@@ -153,29 +159,47 @@ class AskingFilter(CallOptions, Filter):
         again: int = 1,
         teacher: str | None = None,
     ) -> Reading:
-        """One reading; where it cannot be read, one more, under the draw number `draw + again`.
+        """One reading. A reply that cannot be read is shown to the teacher with what is wrong, and
+        asked again, once or as often as the pack's step says. One that another turn would not mend
+        (it is cut off, or refuses) is drawn anew under the number `draw + again`, unless the
+        teacher is asked at temperature 0, where it would come back.
 
         Raises:
             TeacherError: no reply came.
         """
-        from synth.calls.ask import ask_once  # noqa: PLC0415 - as above
+        from synth.calls.ask import FINAL, ask_once  # noqa: PLC0415 - as above
 
         step = self.step(teacher)
         seed = seed_id({k: str(v) for k, v in values.items()})
-        reading = await ask_once(step, values, doors, draw=draw, seed_id=seed)
-        if self.refused(reading, values):
-            return await ask_once(
-                step,
-                values,
-                doors,
-                draw=draw + again,
-                seed_id=seed,
-            )
-        return reading
 
-    def refused(self, reading: Reading, values: Row) -> bool:  # noqa: ARG002
-        """Whether a reading says nothing."""
-        return reading.unreadable is not None
+        def fault(fields: Row) -> str:
+            return self.fault(fields, values)
+
+        reading = await ask_once(
+            step, values, doors, draw=draw, seed_id=seed, fault=fault
+        )
+        unreadable = reading.unreadable
+        if unreadable is None or unreadable.reason not in FINAL:
+            return reading
+        if step.sampling.temperature == 0 or reading.asked > step.repairs:
+            return reading
+        return await ask_once(
+            replace(step, repairs=0),
+            values,
+            doors,
+            draw=draw + again,
+            seed_id=seed,
+            fault=fault,
+        )
+
+    def fault(self, fields: Row, values: Row) -> str:  # noqa: ARG002
+        """What is wrong with the fields of a reply that was read; "" where nothing is.
+
+        Args:
+            fields: as the parser read them.
+            values: what the question was about.
+        """
+        return ""
 
     def open_doors(self, *, counted: bool = False) -> Doors:
         """Doors of its own, for use as a library; whoever opens them closes them.
