@@ -32,12 +32,12 @@ from finetune.cli.training import (
 )
 from synth.cli.command_group import Decorator, output_option, say, together
 from synth.cli.numbers import Number, Whole
+from synth.cli.overrides import as_wanted, sets
 from synth.cli.shared import (
     endpoint_options,
     limit_options,
     plugin_option,
     roles,
-    sets,
     tool_option,
 )
 from synth.core.errors import WrongUse
@@ -218,8 +218,11 @@ def run(name: str, *, plan_only: bool, as_json: bool, **options: Any) -> None:
     """Play a flow by its name, or a folder's flow.yaml."""
     from finetune.flows.loading import load  # noqa: PLC0415
 
-    loaded = load(name, options["overrides"])
-    config = _config(loaded, options)
+    def settled(overrides: JsonObject) -> FlowConfig:
+        said = {**options, "overrides": overrides}
+        return _config(load(name, overrides), said)
+
+    config = settled(as_wanted(options["overrides"], settled))
     if plan_only:
         from finetune.flows.planning import describe  # noqa: PLC0415
 
