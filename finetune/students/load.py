@@ -24,7 +24,7 @@ from finetune.data.prompts import (
 from finetune.settings import SAVING, TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
-from finetune.students.finite import check_weights, learners, watch_losses
+from finetune.students.finite import check_weights, held, watch_losses
 from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening, writing
@@ -447,7 +447,7 @@ def trained(
             "a student with weights that are trained",
             "Give the model under them, or the merged one of `finetune export --to vllm`.",
         )
-    watch_losses(trainer)
+    watch_losses(trainer, sharding)
     try:
         result = trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:
@@ -457,11 +457,8 @@ def trained(
             "a package that is there",
             "Install it, or leave the setting out.",
         ) from error
-    held = [
-        (name, shards.here(weight, sharding))
-        for name, weight in learners(trainer)
-    ]
-    check_weights(held, result.global_step, result.training_loss)
+    weights = held(trainer, sharding)
+    check_weights(weights, result.global_step, result.training_loss)
     return result
 
 
