@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core import sharding as shards
 from finetune.core.json_files import check_writable
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
 from finetune.data.declared_fields import Fields, of_class, of_command
-from finetune.data.field_ranges import check_range
+from finetune.data.field_ranges import check_adapter, check_range
 from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
 from finetune.data.reporters import reporters
@@ -25,6 +25,9 @@ from synth.core.errors import WrongUse, did_you_mean
 from synth.core.registry import scalar
 from synth.core.strict_yaml import read_yaml
 from synth.processes.ranks import is_launched, processes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
@@ -230,6 +233,8 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     check_budget(config)
     shards.check(config.sharding, config.trainer, processes())
     _check_shape_of_shards(config)
+    if config.lora is not None:
+        adapter_fields(config)
     held = config.held_out
     defaults = {
         **_machine_defaults(),
@@ -536,36 +541,59 @@ def _machine_defaults() -> JsonObject:
     }
 
 
-def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
-    """The LoraConfig of peft, or None."""
-    if config.lora is None:
-        return None
+def adapter_fields(config: TrainConfig) -> JsonObject:
+    """Fields of peft's LoraConfig: the user's, and what stands for others.
+
+    Raises:
+        WrongUse: a field that it does not have, or a value that makes no sense.
+    """
     from peft import LoraConfig  # noqa: PLC0415
 
-    values = {
+    values: JsonObject = {
         "r": 16,
         "lora_alpha": 32,
         "lora_dropout": 0.0,
         "target_modules": "all-linear",
-        "task_type": task_type,
-        **config.lora,
+        **(config.lora or {}),
     }
     types = {f.name: str(f.type) for f in fields(LoraConfig) if f.init}
-    names = set(types)
-    for name in values:
-        if name not in names:
+    for name, value in values.items():
+        if name not in types:
             raise WrongUse(
                 f"--lora {name}",
                 "no such field",
                 "a field of peft's LoraConfig",
-                _hint(name, names),
+                _hint(name, {*types}),
             )
-    values = {
-        name: _as_declared(f"--lora {name}", value, types[name])
-        for name, value in values.items()
-    }
+        values[name] = _as_declared(f"--lora {name}", value, types[name])
+        check_adapter(f"--lora {name}", name, values[name])
+    return values
+
+
+def peft_config(
+    config: TrainConfig,
+    model: PreTrainedModel,
+    task_type: str = "CAUSAL_LM",
+) -> Any:
+    """The LoraConfig of peft, or None.
+
+    Args:
+        config: with the adapters' fields.
+        model: that gets them.
+        task_type: what peft calls its task.
+
+    Raises:
+        WrongUse: fields that peft refuses, or a rank beyond the model's width.
+    """
+    if config.lora is None:
+        return None
+    from peft import LoraConfig  # noqa: PLC0415
+
+    values = {"task_type": task_type, **adapter_fields(config)}
+    ranks = [values["r"], *(values.get("rank_pattern") or {}).values()]
+    check_rank("--lora r", max(ranks), model)
     try:
-        made = LoraConfig(**values)
+        return LoraConfig(**values)
     except (TypeError, ValueError) as error:
         raise WrongUse(
             "--lora",
@@ -573,6 +601,20 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
             "values that peft's LoraConfig takes",
             "Correct the field.",
         ) from error
-    if made.r < 1:
-        raise WrongUse("--lora r", f"{made.r}", "a rank from 1 on", "Raise it.")
-    return made
+
+
+def check_rank(where: str, rank: int, model: PreTrainedModel) -> None:
+    """Refuses adapters of a rank beyond a model's width, which would learn no more than its whole
+    weights and take more memory than these.
+
+    Raises:
+        WrongUse: where, the rank and the width.
+    """
+    width = getattr(model.config.get_text_config(), "hidden_size", None)
+    if width is not None and rank > width:
+        raise WrongUse(
+            where,
+            f"{rank}",
+            f"a rank up to {width}, the model's width",
+            "Lower it, or leave it out to train all weights.",
+        )

@@ -99,7 +99,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 )
 @click.option(
     "--alpha",
-    type=Number(),
+    type=Number(min=0, min_open=True),
     default=16.0,
     show_default=True,
     help="Their scale is alpha / r.",

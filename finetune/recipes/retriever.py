@@ -207,7 +207,7 @@ def _opened(
     _remember(model, wanted)
     if config.lora is not None:
         task = "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"
-        model.add_adapter(peft_config(config, task))
+        model.add_adapter(peft_config(config, model, task))
     return model
 
 
