@@ -23,6 +23,7 @@ from finetune.flows.artifacts import (
     rows_of,
 )
 from finetune.flows.choices import check_choices
+from finetune.flows.columns import check_columns
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import (
     INPUT,
@@ -215,6 +216,7 @@ class Player:
             },
         }
         rows = {name: self._fixed[name] for name in config.inputs}
+        check_columns(self.flow, rows)
         check_choices(self.spec, rows)
 
     def play(self) -> JsonObject:
