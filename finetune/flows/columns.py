@@ -62,10 +62,12 @@ class Columns:
     def having(self, columns: Iterable[str], *, only: bool = False) -> Columns:
         """The same with columns that are written, or these alone."""
         written = frozenset(columns)
-        if only:
-            return replace(self, always=written, ever=written)
+        always = written if only else self.always | written
+        ever = written if only else self.ever | written
         return replace(
-            self, always=self.always | written, ever=self.ever | written
+            self,
+            always=always,
+            ever=ever,
         )
 
 
@@ -156,8 +158,10 @@ class _Walk:
         for source in select.make.values():
             self._template(stage, source, columns.fewer(bool(select.group)))
         columns = columns.fewer(select.each is not None)
-        grouped = select.group is not None
-        made = columns.having(select.make, only=select.only or grouped)
+        made = columns.having(
+            select.make,
+            only=select.only or select.group is not None,
+        )
         made = self._exported(stage, select, made)
         if select.distinct is not None:
             self._needs(stage, made, select.distinct)
@@ -206,9 +210,11 @@ class _Walk:
         self, stage: StageSpec, columns: Columns, names: Sequence[str]
     ) -> None:
         """One of several columns; rows may have different ones of them."""
-        found = [name for name in names if name in columns.ever]
-        if len(found) < 2 and all(map(columns.lacks, names)):
-            raise self._fault(stage, columns, " or ".join(names))
+        found = columns.ever.intersection(names)
+        lacking = map(columns.lacks, names)
+        if len(found) < 2 and all(lacking):
+            either = " or ".join(names)
+            raise self._fault(stage, columns, either)
 
     def _fault(self, stage: StageSpec, columns: Columns, name: str) -> WrongUse:
         option = f"--rows {columns.name}="
