@@ -5,7 +5,6 @@ run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -15,8 +14,14 @@ from finetune.core import sharding as shards
 from finetune.core.json_files import check_writable
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
-from finetune.data.declared_fields import Fields, of_class, of_command
+from finetune.data.declared_fields import (
+    Fields,
+    as_declared,
+    of_class,
+    of_command,
+)
 from finetune.data.field_ranges import check_adapter, check_range
+from finetune.data.going_on import GoingOn
 from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
 from finetune.data.reporters import reporters
@@ -32,8 +37,6 @@ if TYPE_CHECKING:
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
-# Words of a declaration that say nothing of a value's kind.
-_NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
 _REPORT = "report_to"
 # What every training begins with, on any machine.
 _QUIET: JsonObject = {_REPORT: "none", "save_strategy": "no"}
@@ -149,6 +152,7 @@ class TrainConfig:
         tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
             `per_device_train_batch_size` rows.
         shape: layers that are dropped, weights that are rounded.
+        going_on: what becomes of the optimizer.
         sharding: `fsdp2` or `zero3`: each of several processes holds a part of every weight; None
             for all of them.
     """
@@ -162,6 +166,7 @@ class TrainConfig:
     held_out: HeldOut | None = None
     tokens_per_batch: int | None = None
     shape: Shape = field(default_factory=Shape)
+    going_on: GoingOn = field(default_factory=GoingOn)
     sharding: str | None = None
 
 
@@ -233,6 +238,7 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     check_budget(config)
     shards.check(config.sharding, config.trainer, processes())
     _check_shape_of_shards(config)
+    config.going_on.check(config.sharding)
     if config.lora is not None:
         adapter_fields(config)
     held = config.held_out
@@ -352,43 +358,9 @@ def _checked(
     made: JsonObject = {}
     for name, value in given.items():
         where = f"trainer field {name!r}"
-        made[name] = _as_declared(where, value, declared[name].kind)
+        made[name] = as_declared(where, value, declared[name].kind)
         check_range(name, made[name])
     return made
-
-
-def _as_declared(where: str, value: object, declared: str) -> object:
-    """A value of a field as its declaration has it: 2 is 2.0 where a fraction is declared (models
-    refuse 2 there), 1e3 is 1000 where a whole number is.
-
-    Raises:
-        WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
-    """
-    kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
-    # A field that is off asks for nothing.
-    off = value is None or (value is False and "None" in declared)
-    if kinds == {"bool"} and not isinstance(value, bool | int) and not off:
-        raise _of_another_kind(where, value, "true or false")
-    if off or not kinds or kinds - {"int", "float"}:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _of_another_kind(where, value, "a number")
-    if kinds == {"float"}:
-        return float(value)
-    if isinstance(value, int) or value.is_integer():
-        return int(value)
-    if "float" in kinds:
-        return value
-    raise _of_another_kind(where, value, "a whole number")
-
-
-def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
-    return WrongUse(
-        where,
-        repr(value),
-        wanted,
-        "Give it a value of this kind, or leave it out.",
-    )
 
 
 # Fields that say otherwise how rows come into batches.
@@ -565,7 +537,7 @@ def adapter_fields(config: TrainConfig) -> JsonObject:
                 "a field of peft's LoraConfig",
                 _hint(name, {*types}),
             )
-        values[name] = _as_declared(f"--lora {name}", value, types[name])
+        values[name] = as_declared(f"--lora {name}", value, types[name])
         check_adapter(f"--lora {name}", name, values[name])
     return values
 

@@ -15,7 +15,7 @@ import click
 
 from finetune.cli.distilling import codistill, distill
 from finetune.cli.measuring import evaluate
-from finetune.cli.retrieving import retriever
+from finetune.cli.retrieving import evaluate_retriever, retriever
 from finetune.cli.shared import flags, need
 from finetune.cli.training import (
     cpo,
@@ -286,6 +286,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         WrongUse: it is not, with the line of the stage.
     """
     from finetune.flows.formulas import rendered  # noqa: PLC0415
+    from finetune.flows.schema import RETRIEVER  # noqa: PLC0415
     from finetune.flows.words import words_of, words_of_losses  # noqa: PLC0415
     from finetune.settings import check_fields  # noqa: PLC0415
 
@@ -310,6 +311,8 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         if (stage.kind, key, said) != ("answer", "temperature", 0):
             words += words_of(key, said)
     command = _COMMANDS.get(str(stage.train), evaluate)
+    if stage.evaluate == RETRIEVER:
+        command = evaluate_retriever
     try:
         context = command.make_context(stage.kind, words)
         if stage.train is not None:

@@ -19,7 +19,7 @@ from finetune.flows.loading import (
     sources_of,
 )
 from finetune.flows.row_schema import Reference, SelectSpec
-from finetune.flows.schema import StageSpec
+from finetune.flows.schema import RETRIEVER, StageSpec
 from finetune.flows.selecting import exports_of
 from synth.core.errors import WrongUse
 from synth.packs.pack import Pack
@@ -133,7 +133,7 @@ class _Walk:
                 self._template(stage, source, columns)
             written = _REPLY if stage.choices is None else _CHOSEN
             return columns.having(written)
-        if stage.evaluate is not None:
+        if stage.evaluate not in (None, RETRIEVER):
             for names in _JUDGED:
                 self._needs_one(stage, columns, names)
         if stage.run is not None:

@@ -28,6 +28,8 @@ from finetune.students.finite import check_weights, held, watch_losses
 from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening, writing
+from finetune.students.optimizers import go_on
+from finetune.students.optimizers import keep as keep_optimizer
 from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
@@ -297,6 +299,7 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
+    go_on(trainer, config.going_on)
     with writing(config.output):
         result = trained(trainer, checkpoint, config.sharding)
     if config.shape.weight_bits is not None:
@@ -362,6 +365,7 @@ def _saved(
         keep()
     if is_first_process():
         tokenizer.save_pretrained(output)
+        keep_optimizer(trainer, config.output, config.going_on)
         # All that was logged, for the curves of `synth view`.
         trainer.state.save_to_json(str(config.output / STATE))
         _clear(trainer, config)
