@@ -51,6 +51,7 @@ from finetune.trainers.retriever_checks import (
     check,
     check_answers,
     check_batch,
+    check_equal,
     check_needs,
     check_negatives,
     check_order,
@@ -189,6 +190,8 @@ def _plan(
     plan = _Plan(spec, is_own, own, _form(spec, wanted), width)
     check_negatives(wanted, reads_first=plan.reads_first)
     check_rows(listed, width, plan.least, wanted)
+    if own is not None:
+        check_equal(listed, own, width, wanted.loss)
     if own is None and plan.form.orders:
         check_order(listed, width, wanted)
     if own is not None and own.seeks_answer:
