@@ -47,6 +47,7 @@ from synth.calls.journal import held
 from synth.calls.price import no_price, price_of
 from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
+from synth.local_models.minilm import folder_of
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
 from synth.runs.ledger import spent
@@ -151,7 +152,8 @@ def check_reach(config: FlowConfig) -> None:
     for stage in config.flow.spec.stages():
         students.update((stage.student or "").split(" or "))
     for name, model in config.models.items():
-        is_there = scratch.is_scratch(model) or Path(model).exists()
+        folder = folder_of(model)
+        is_there = scratch.is_scratch(model) or Path(folder).exists()
         if name in students and not is_there:
             load_tokenizer(model)
 
