@@ -5,18 +5,23 @@ run.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core import sharding as shards
 from finetune.core.json_files import check_writable
 from finetune.core.rounded_weights import require_rounding, rounding
 from finetune.core.rows import JsonObject
-from finetune.data.declared_fields import Fields, of_class, of_command
-from finetune.data.field_ranges import check_range
+from finetune.data.declared_fields import (
+    Fields,
+    as_declared,
+    of_class,
+    of_command,
+)
+from finetune.data.field_ranges import check_adapter, check_range
+from finetune.data.going_on import GoingOn
 from finetune.data.held_out import HeldOut
 from finetune.data.prompts import RECORD, Template
 from finetune.data.reporters import reporters
@@ -26,11 +31,12 @@ from synth.core.registry import scalar
 from synth.core.strict_yaml import read_yaml
 from synth.processes.ranks import is_launched, processes
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 # The one field of TRL's configs that says how a model is opened, which the commands do themselves.
 _OPENING = "model_init_kwargs"
 _OPENING_FLAG = "--model-init-kwargs"
-# Words of a declaration that say nothing of a value's kind.
-_NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
 _REPORT = "report_to"
 # What every training begins with, on any machine.
 _QUIET: JsonObject = {_REPORT: "none", "save_strategy": "no"}
@@ -146,6 +152,7 @@ class TrainConfig:
         tokens_per_batch: tokens of a batch on one process, padding included; None for batches of
             `per_device_train_batch_size` rows.
         shape: layers that are dropped, weights that are rounded.
+        going_on: what becomes of the optimizer.
         sharding: `fsdp2` or `zero3`: each of several processes holds a part of every weight; None
             for all of them.
     """
@@ -159,6 +166,7 @@ class TrainConfig:
     held_out: HeldOut | None = None
     tokens_per_batch: int | None = None
     shape: Shape = field(default_factory=Shape)
+    going_on: GoingOn = field(default_factory=GoingOn)
     sharding: str | None = None
 
 
@@ -230,6 +238,9 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     check_budget(config)
     shards.check(config.sharding, config.trainer, processes())
     _check_shape_of_shards(config)
+    config.going_on.check(config.sharding)
+    if config.lora is not None:
+        adapter_fields(config)
     held = config.held_out
     defaults = {
         **_machine_defaults(),
@@ -347,43 +358,9 @@ def _checked(
     made: JsonObject = {}
     for name, value in given.items():
         where = f"trainer field {name!r}"
-        made[name] = _as_declared(where, value, declared[name].kind)
+        made[name] = as_declared(where, value, declared[name].kind)
         check_range(name, made[name])
     return made
-
-
-def _as_declared(where: str, value: object, declared: str) -> object:
-    """A value of a field as its declaration has it: 2 is 2.0 where a fraction is declared (models
-    refuse 2 there), 1e3 is 1000 where a whole number is.
-
-    Raises:
-        WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
-    """
-    kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
-    # A field that is off asks for nothing.
-    off = value is None or (value is False and "None" in declared)
-    if kinds == {"bool"} and not isinstance(value, bool | int) and not off:
-        raise _of_another_kind(where, value, "true or false")
-    if off or not kinds or kinds - {"int", "float"}:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _of_another_kind(where, value, "a number")
-    if kinds == {"float"}:
-        return float(value)
-    if isinstance(value, int) or value.is_integer():
-        return int(value)
-    if "float" in kinds:
-        return value
-    raise _of_another_kind(where, value, "a whole number")
-
-
-def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
-    return WrongUse(
-        where,
-        repr(value),
-        wanted,
-        "Give it a value of this kind, or leave it out.",
-    )
 
 
 # Fields that say otherwise how rows come into batches.
@@ -536,36 +513,59 @@ def _machine_defaults() -> JsonObject:
     }
 
 
-def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
-    """The LoraConfig of peft, or None."""
-    if config.lora is None:
-        return None
+def adapter_fields(config: TrainConfig) -> JsonObject:
+    """Fields of peft's LoraConfig: the user's, and what stands for others.
+
+    Raises:
+        WrongUse: a field that it does not have, or a value that makes no sense.
+    """
     from peft import LoraConfig  # noqa: PLC0415
 
-    values = {
+    values: JsonObject = {
         "r": 16,
         "lora_alpha": 32,
         "lora_dropout": 0.0,
         "target_modules": "all-linear",
-        "task_type": task_type,
-        **config.lora,
+        **(config.lora or {}),
     }
     types = {f.name: str(f.type) for f in fields(LoraConfig) if f.init}
-    names = set(types)
-    for name in values:
-        if name not in names:
+    for name, value in values.items():
+        if name not in types:
             raise WrongUse(
                 f"--lora {name}",
                 "no such field",
                 "a field of peft's LoraConfig",
-                _hint(name, names),
+                _hint(name, {*types}),
             )
-    values = {
-        name: _as_declared(f"--lora {name}", value, types[name])
-        for name, value in values.items()
-    }
+        values[name] = as_declared(f"--lora {name}", value, types[name])
+        check_adapter(f"--lora {name}", name, values[name])
+    return values
+
+
+def peft_config(
+    config: TrainConfig,
+    model: PreTrainedModel,
+    task_type: str = "CAUSAL_LM",
+) -> Any:
+    """The LoraConfig of peft, or None.
+
+    Args:
+        config: with the adapters' fields.
+        model: that gets them.
+        task_type: what peft calls its task.
+
+    Raises:
+        WrongUse: fields that peft refuses, or a rank beyond the model's width.
+    """
+    if config.lora is None:
+        return None
+    from peft import LoraConfig  # noqa: PLC0415
+
+    values = {"task_type": task_type, **adapter_fields(config)}
+    ranks = [values["r"], *(values.get("rank_pattern") or {}).values()]
+    check_rank("--lora r", max(ranks), model)
     try:
-        made = LoraConfig(**values)
+        return LoraConfig(**values)
     except (TypeError, ValueError) as error:
         raise WrongUse(
             "--lora",
@@ -573,6 +573,20 @@ def peft_config(config: TrainConfig, task_type: str = "CAUSAL_LM") -> Any:
             "values that peft's LoraConfig takes",
             "Correct the field.",
         ) from error
-    if made.r < 1:
-        raise WrongUse("--lora r", f"{made.r}", "a rank from 1 on", "Raise it.")
-    return made
+
+
+def check_rank(where: str, rank: int, model: PreTrainedModel) -> None:
+    """Refuses adapters of a rank beyond a model's width, which would learn no more than its whole
+    weights and take more memory than these.
+
+    Raises:
+        WrongUse: where, the rank and the width.
+    """
+    width = getattr(model.config.get_text_config(), "hidden_size", None)
+    if width is not None and rank > width:
+        raise WrongUse(
+            where,
+            f"{rank}",
+            f"a rank up to {width}, the model's width",
+            "Lower it, or leave it out to train all weights.",
+        )

@@ -298,7 +298,13 @@ def test_an_installed_wheel_finds_its_packs(tmp_path):
         )
     print(f"the wheel: {wheel.stat().st_size / 1e6:.1f} MB")  # noqa: T201
     # Code and prompts alone; each pack and each room adds a few kilobytes.
-    assert wheel.stat().st_size < 2e6
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {one.filename: one.compress_size for one in archive.infolist()}
+    largest = max(
+        size for name, size in packed.items() if not name.endswith("/RECORD")
+    )
+    assert largest < 8_000
+    assert wheel.stat().st_size < 2.2e6
     where, packs, names = json.loads(out.stdout)
     assert where.startswith(str(tmp_path))
     assert packs.startswith(str(tmp_path))

@@ -15,11 +15,13 @@ from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
     budget_option,
+    going_on_in,
     held_out_in,
     held_out_options,
     need,
     numbers,
     opened_options,
+    optimizer_options,
     resume_option,
     rows_option,
     shape_in,
@@ -42,7 +44,7 @@ from synth.core.errors import WrongUse
 SHARED = (
     *("data", "model", "output", "config", "lora", "dtype", "processes"),
     *("template", "held_out", "tokens_per_batch", "resume", "shape"),
-    "sharding",
+    *("sharding", "going_on"),
 )
 
 # Options of the student's own texts.
@@ -290,6 +292,7 @@ def servers_in(options: JsonObject) -> Servers | None:
 @held_out_options
 @budget_option
 @resume_option
+@optimizer_options
 @shape_options
 @sharding_option
 @click.option(
@@ -373,6 +376,7 @@ def distill(
 
     options["held_out"] = held_out_in(options, MEASURES)
     options["shape"] = shape_in(options)
+    options["going_on"] = going_on_in(options)
     pruning = pruning_in(options, task)
     state = state_in(options, task, pruned=pruning is not None)
     own = own_texts_in(options)

@@ -15,7 +15,7 @@ import click
 
 from finetune.cli.distilling import codistill, distill
 from finetune.cli.measuring import evaluate
-from finetune.cli.retrieving import retriever
+from finetune.cli.retrieving import evaluate_retriever, retriever
 from finetune.cli.shared import flags, need
 from finetune.cli.training import (
     cpo,
@@ -32,12 +32,12 @@ from finetune.cli.training import (
 )
 from synth.cli.command_group import Decorator, output_option, say, together
 from synth.cli.numbers import Number, Whole
+from synth.cli.overrides import as_wanted, sets
 from synth.cli.shared import (
     endpoint_options,
     limit_options,
     plugin_option,
     roles,
-    sets,
     tool_option,
 )
 from synth.core.errors import WrongUse
@@ -218,8 +218,11 @@ def run(name: str, *, plan_only: bool, as_json: bool, **options: Any) -> None:
     """Play a flow by its name, or a folder's flow.yaml."""
     from finetune.flows.loading import load  # noqa: PLC0415
 
-    loaded = load(name, options["overrides"])
-    config = _config(loaded, options)
+    def settled(overrides: JsonObject) -> FlowConfig:
+        said = {**options, "overrides": overrides}
+        return _config(load(name, overrides), said)
+
+    config = settled(as_wanted(options["overrides"], settled))
     if plan_only:
         from finetune.flows.planning import describe  # noqa: PLC0415
 
@@ -283,6 +286,7 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         WrongUse: it is not, with the line of the stage.
     """
     from finetune.flows.formulas import rendered  # noqa: PLC0415
+    from finetune.flows.schema import RETRIEVER  # noqa: PLC0415
     from finetune.flows.words import words_of, words_of_losses  # noqa: PLC0415
     from finetune.settings import check_fields  # noqa: PLC0415
 
@@ -307,6 +311,8 @@ def _check_settings(loaded: Flow, stage: StageSpec) -> None:
         if (stage.kind, key, said) != ("answer", "temperature", 0):
             words += words_of(key, said)
     command = _COMMANDS.get(str(stage.train), evaluate)
+    if stage.evaluate == RETRIEVER:
+        command = evaluate_retriever
     try:
         context = command.make_context(stage.kind, words)
         if stage.train is not None:

@@ -16,6 +16,7 @@ from click.core import ParameterSource
 from finetune.cli.launching import launched
 from finetune.core.rows import JsonObject
 from finetune.core.sharding import KINDS, check
+from finetune.data.going_on import GoingOn
 from finetune.data.held_out import ALONE, EXACT_MATCH, HeldOut
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import output_option, say, together
@@ -230,6 +231,40 @@ def resume_option(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Go on from the last checkpoint in --output, if there is one, and save one an epoch "
         "(or by --save-strategy): the same command again goes on where it stopped.",
     )(command)
+
+
+def optimizer_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What becomes of the optimizer, where trainings follow each other as parts of one."""
+    return together(
+        click.option(
+            "--optimizer-of",
+            metavar="DIR",
+            help="A student that was trained with --keep-optimizer, such as --model: its optimizer "
+            "goes on, with its means and its place on the way of the learning rate.",
+        ),
+        click.option(
+            "--keep-optimizer",
+            is_flag=True,
+            help="Keep the optimizer in --output (twice the size of the trained weights), so that "
+            "another training can go on with it.",
+        ),
+        click.option(
+            "--steps-in-all",
+            type=Whole(1),
+            metavar="N",
+            help="Steps of all such trainings together, over which the learning rate runs; else "
+            "those up to the end of this one.",
+        ),
+    )(command)
+
+
+def going_on_in(options: JsonObject) -> GoingOn:
+    """What `optimizer_options` say, taken out of the options."""
+    return GoingOn(
+        options.pop("optimizer_of"),
+        options.pop("keep_optimizer"),
+        options.pop("steps_in_all"),
+    )
 
 
 def sharding_option(command: Callable[..., Any]) -> Callable[..., Any]:

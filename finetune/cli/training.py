@@ -12,12 +12,14 @@ from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
     budget_option,
+    going_on_in,
     held_out_in,
     held_out_options,
     interval,
     need,
     numbers,
     opened_options,
+    optimizer_options,
     pair,
     resume_option,
     rows_option,
@@ -40,6 +42,7 @@ from synth.core.errors import WrongUse
 @held_out_options
 @budget_option
 @resume_option
+@optimizer_options
 @shape_options
 @click.option(
     "--coefficients",
@@ -84,6 +87,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
     }
     options["held_out"] = held_out_in(options)
     options["shape"] = shape_in(options)
+    options["going_on"] = going_on_in(options)
     train("sft", ctx, more={"coefficients": given, **more}, **options)
 
 
@@ -99,7 +103,7 @@ def sft(ctx: click.Context, /, coefficients: str, **options: Any) -> None:
 )
 @click.option(
     "--alpha",
-    type=Number(),
+    type=Number(min=0, min_open=True),
     default=16.0,
     show_default=True,
     help="Their scale is alpha / r.",

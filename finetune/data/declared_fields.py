@@ -6,6 +6,7 @@ said in one.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from functools import cache
@@ -13,9 +14,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from synth.core.errors import WrongUse
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+# Words of a declaration that say nothing of a value's kind.
+_NO_KINDS = {"class", "None", "NoneType", "Optional", "Union", "typing"}
 # The default of a field whose source computes it.
 UNKNOWN = object()
 
@@ -104,6 +109,40 @@ def of_command(command: str) -> tuple[str, Fields]:
             return name, {}
         found |= _in_file(path)
     return name, found
+
+
+def as_declared(where: str, value: object, declared: str) -> object:
+    """A value of a field as its declaration has it: 2 is 2.0 where a fraction is declared (models
+    refuse 2 there), 1e3 is 1000 where a whole number is.
+
+    Raises:
+        WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
+    """
+    kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
+    # A field that is off asks for nothing.
+    off = value is None or (value is False and "None" in declared)
+    if kinds == {"bool"} and not isinstance(value, bool | int) and not off:
+        raise _of_another_kind(where, value, "true or false")
+    if off or not kinds or kinds - {"int", "float"}:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _of_another_kind(where, value, "a number")
+    if kinds == {"float"}:
+        return float(value)
+    if isinstance(value, int) or value.is_integer():
+        return int(value)
+    if "float" in kinds:
+        return value
+    raise _of_another_kind(where, value, "a whole number")
+
+
+def _of_another_kind(where: str, value: object, wanted: str) -> WrongUse:
+    return WrongUse(
+        where,
+        repr(value),
+        wanted,
+        "Give it a value of this kind, or leave it out.",
+    )
 
 
 def _installed(file: str) -> Path | None:

@@ -105,6 +105,16 @@ RANGES = {
 }
 
 
+# Fields of adapters. Without scale, or with all of their input dropped, they learn nothing.
+_ADAPTERS = {
+    "r": _COUNT,
+    "rank_pattern": _COUNT,
+    "lora_alpha": _ABOVE_0,
+    "alpha_pattern": _ABOVE_0,
+    "lora_dropout": Range(0, 1, below=True),
+}
+
+
 def check_range(name: str, value: object) -> None:
     """Refuses a number of a field that makes no sense, also one in a list or a mapping.
 
@@ -115,13 +125,30 @@ def check_range(name: str, value: object) -> None:
     Raises:
         WrongUse: a number outside of the field's range.
     """
-    wanted = RANGES.get(name)
+    _check(RANGES.get(name), f"trainer field {name!r}", value)
+
+
+def check_adapter(where: str, name: str, value: object) -> None:
+    """The same for a field of adapters.
+
+    Args:
+        where: what named it.
+        name: as peft's LoraConfig calls it.
+        value: as above.
+
+    Raises:
+        WrongUse: a number outside of the field's range.
+    """
+    _check(_ADAPTERS.get(name), where, value)
+
+
+def _check(wanted: Range | None, where: str, value: object) -> None:
     if wanted is None:
         return
     for number in _numbers(value):
         if not wanted.holds(number):
             raise WrongUse(
-                f"trainer field {name!r}",
+                where,
                 f"{number:g}",
                 str(wanted),
                 "Give another one, or leave it out.",

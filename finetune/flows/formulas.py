@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetune.flows.row_schema import Scalar
 from synth.core.errors import RowFault, WrongUse
 from synth.core.records import Values
 from synth.core.registry import scalar
+from synth.packs.template_box import Room
 from synth.packs.templates import Template, Templates
 
+if TYPE_CHECKING:
+    from jinja2 import nodes
+
 _TEMPLATES = Templates()
+# A template of a flow is no longer.
+_MOST_CHARS = 4000
 # `{{ expression }}` and nothing else: its value keeps its kind.
 _EXPRESSION = re.compile(
     r"\{\{(?P<inside>(?:(?!\}\}|\{\{).)+)\}\}\s*", re.DOTALL
@@ -107,6 +113,11 @@ class Formula:
         return WrongUse(
             self.where, repr(got[:200]), wanted, "Correct the template."
         )
+
+
+def tree_of(source: str, where: str) -> nodes.Template:
+    """The tree of a template's text."""
+    return _TEMPLATES.tree(source, where, Room(_MOST_CHARS))
 
 
 def rendered(value: Scalar, values: Values, where: str) -> Scalar:

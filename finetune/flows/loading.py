@@ -35,7 +35,7 @@ OWN_PACK = "."
 INPUT = "input"
 STUDENT = "student"
 # References that lead to rows, besides those that are joined or searched.
-_ROWS = ("other", "retrieve")
+_ROWS = ("corpus", "other", "retrieve")
 EARLIER = ("previous", "first", "best")
 # `previous5` is five rounds back.
 _BACK = re.compile(r"previous([1-9]\d{0,2})?")
@@ -227,6 +227,8 @@ def references_of(stage: StageSpec) -> dict[str, Reference]:
         "before": stage.before,
         "other": stage.other,
         "retrieve": stage.retrieve,
+        "corpus": stage.corpus,
+        "optimizer": stage.optimizer,
         **stage.models,
         **{f"role {role}": who for role, who in stage.roles.items()},
         **{f"join {name}": join.rows for name, join in stage.join.items()},

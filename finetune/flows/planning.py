@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.flows.artifacts import given_rows, rows_of
+from finetune.flows.columns import check_columns
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import is_earlier, sources_of
 from finetune.flows.player import FlowConfig
@@ -67,9 +68,13 @@ class _Planner:
     def __init__(self, config: FlowConfig) -> None:
         self.config = config
         self.spec = config.flow.spec
+        inputs = {
+            name: given_rows(file) for name, file in config.inputs.items()
+        }
+        check_columns(config.flow, inputs)
         self.given = {
-            name: list(islice(rows_of(given_rows(file)), 1_000_000))
-            for name, file in config.inputs.items()
+            name: list(islice(rows_of(file), 1_000_000))
+            for name, file in inputs.items()
         }
         self.counts = {name: len(rows) for name, rows in self.given.items()}
         # Whether a round before this one has been counted.

@@ -23,6 +23,7 @@ from finetune.flows.artifacts import (
     rows_of,
 )
 from finetune.flows.choices import check_choices
+from finetune.flows.columns import check_columns
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import (
     INPUT,
@@ -46,6 +47,7 @@ from synth.calls.journal import held
 from synth.calls.price import no_price, price_of
 from synth.core.errors import NothingKept, WrongUse
 from synth.inputs.seeds import write_jsonl
+from synth.local_models.minilm import folder_of
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
 from synth.runs.ledger import spent
@@ -150,7 +152,8 @@ def check_reach(config: FlowConfig) -> None:
     for stage in config.flow.spec.stages():
         students.update((stage.student or "").split(" or "))
     for name, model in config.models.items():
-        is_there = scratch.is_scratch(model) or Path(model).exists()
+        folder = folder_of(model)
+        is_there = scratch.is_scratch(model) or Path(folder).exists()
         if name in students and not is_there:
             load_tokenizer(model)
 
@@ -215,6 +218,7 @@ class Player:
             },
         }
         rows = {name: self._fixed[name] for name in config.inputs}
+        check_columns(self.flow, rows)
         check_choices(self.spec, rows)
 
     def play(self) -> JsonObject:

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from finetune.flows.row_schema import Scalar
-from finetune.flows.schema import StageSpec
+from finetune.flows.schema import RETRIEVER, StageSpec
 from synth.core import registry
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Row
@@ -34,6 +34,8 @@ COMMANDS = (
     "codistill",
     "retriever",
 )
+# Those whose optimizer may go on.
+GOING_ON = ("sft", "distill")
 # Options and fields of a training that decide what is learnt, and nothing else.
 TRAINING = frozenset(
     """
@@ -47,7 +49,7 @@ TRAINING = frozenset(
     negatives normalise num_generations num_iterations num_train_epochs objective on_policy optim
     order packing padding_free parser per_device_train_batch_size push r replay reward
     reward_weights scale_rewards schedule second seed simpo_gamma sparsity sparsity_warmup stages
-    strength targets task teacher_share teacher_state temperature template top_p
+    steps_in_all strength targets task teacher_share teacher_state temperature template top_p
     train_sampling_strategy truncation_mode undesirable_weight warmup_ratio warmup_steps
     weight_decay
     """.split()  # noqa: SIM905 - as a paragraph
@@ -69,6 +71,8 @@ ANSWERING = frozenset(
         "calculator",
     }
 )
+# Of `evaluate: retriever`.
+SEARCHING = frozenset({"field", "k", "kind"})
 MEASURING = ANSWERING | {"gate", "limit", "weigh"}
 _RUNNING = frozenset({"draws", "seed", "target", "max_draws", "limit"})
 _OF_STEPS = re.compile(
@@ -106,6 +110,13 @@ def check(stage: StageSpec, where: str) -> None:
         )
     if stage.losses or stage.teacher_reads:
         _check_losses(stage, where)
+    if stage.optimizer and stage.train not in GOING_ON:
+        raise WrongUse(
+            where,
+            f"optimizer with train: {stage.train}",
+            f"train: {' or '.join(GOING_ON)}",
+            "Take it out.",
+        )
     options = MODELS_OF_FILTERS if stage.filter else MODEL_OPTIONS
     unknown = sorted(stage.models.keys() - options)
     if unknown:
@@ -119,7 +130,7 @@ def check(stage: StageSpec, where: str) -> None:
         _check_filters(stage.filter, stage.models.keys(), where)
     for room, spec in (
         ("synth.exports", stage.export),
-        ("synth.parsers", stage.evaluate),
+        ("synth.parsers", _parser_of(stage)),
         ("synth.parsers", stage.parser),
     ):
         if spec is not None:
@@ -156,12 +167,18 @@ def _check_loss(loss: str, where: str) -> None:
         )
 
 
+def _parser_of(stage: StageSpec) -> str | None:
+    """The parser of an evaluation; a retriever's has none."""
+    return None if stage.evaluate == RETRIEVER else stage.evaluate
+
+
 def may_set(stage: StageSpec, key: str) -> bool:
     """Whether flow.yaml may set a key of a stage."""
     if stage.kind == "train":
         return key in TRAINING
     if stage.kind == "evaluate":
-        return key in MEASURING
+        of_retriever = stage.evaluate == RETRIEVER
+        return key in (SEARCHING if of_retriever else MEASURING)
     if stage.kind == "answer":
         return key in ANSWERING
     if stage.kind == "domains":

@@ -26,6 +26,9 @@ MOST_STAGES = 40
 MOST_ROUNDS = 1000
 # Of a mix, beside the shares of others.
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# In the place of a parser: a student that orders texts, and the measures of its order.
+RETRIEVER = "retriever"
+FOUND = ("ndcg", "mrr", "recall", "map")
 # NAME[:key=value,...] of a room.
 PartName = Annotated[str, Field(max_length=200)]
 KINDS = (
@@ -56,11 +59,12 @@ _SAYS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "train": (
         frozenset(
             {"from", "losses", "student", "models", "set", "teacher_reads"}
+            | {"optimizer"}
         ),
         frozenset({"from", "student"}),
     ),
     "evaluate": (
-        frozenset({"from", "student", "before", "measures", "set"}),
+        frozenset({"from", "student", "before", "corpus", "measures", "set"}),
         frozenset({"from", "student"}),
     ),
     "answer": (
@@ -165,6 +169,13 @@ class StageSpec(Strict):
         description="The model that is trained, or that answers.",
         examples=["previous.learn or student"],
     )
+    optimizer: Reference | None = Field(
+        default=None,
+        description="Of `train: sft` and `train: distill`: the student whose optimizer goes on, "
+        "with its place on the way of the learning rate; `set: {steps_in_all: N}` says how long "
+        "that is. A model that the user gives brings none: the optimizer is new then.",
+        examples=["previous.learn or student"],
+    )
     models: dict[Name, Reference] = Field(
         default_factory=dict,
         description="Option of the command, or parameter of a filter -> a model of the flow.",
@@ -186,8 +197,17 @@ class StageSpec(Strict):
         default=None,
         max_length=200,
         description="`evaluate`: the parser that reads answers, which are held against the gold. "
-        "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`.",
+        "It leaves `rows`, `right`, `wrong` and the measures `exact_match` and `unreadable`. Or "
+        "`retriever`: how well the student orders texts for queries, as `finetune "
+        "evaluate-retriever` measures it. It leaves `rows`, what was found, and the measures "
+        "`ndcg`, `mrr`, `recall` and `map`.",
         examples=["final_number"],
+    )
+    corpus: Reference | None = Field(
+        default=None,
+        description="Of `evaluate: retriever`: the rows that are searched; without them each "
+        "query's own texts are ordered.",
+        examples=["input"],
     )
     measures: list[PartName] = Field(
         default_factory=list,
@@ -345,11 +365,22 @@ class StageSpec(Strict):
                 f"{', '.join(sorted(unknown))}"
             )
         told = {key for key, said in value.items() if said is not None}
+        _check_evaluation(value)
         if missing := sorted(must - told):
             raise ValueError(
                 f"what a stage `{kinds[0]}` needs: {', '.join(missing)}"
             )
         return value
+
+
+def _check_evaluation(value: Fields) -> None:
+    """Raises ValueError where a stage `evaluate` says what its kind of students does not read."""
+    of_retriever = value.get("evaluate") == RETRIEVER
+    for key in ("before", "measures"):
+        if of_retriever and value.get(key):
+            raise ValueError(f"no `{key}` beside `evaluate: {RETRIEVER}`")
+    if value.get("corpus") and not of_retriever:
+        raise ValueError(f"`evaluate: {RETRIEVER}` beside `corpus`")
 
 
 def _fields() -> list[str]:
@@ -501,6 +532,9 @@ def leaves_of(stage: StageSpec) -> Mapping[str, Part]:
     own: dict[str, Part] = {
         measure.partition(":")[0]: "number" for measure in stage.measures
     }
+    if stage.evaluate == RETRIEVER:
+        numbers: dict[str, Part] = dict.fromkeys(FOUND, "number")
+        return {"rows": "rows", **numbers}
     return {**LEAVES[stage.kind], **own}
 
 

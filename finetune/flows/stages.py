@@ -23,11 +23,13 @@ from finetune.flows.artifacts import (
 from finetune.flows.choices import choices_of
 from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
+from finetune.flows.pairing import of_item
+from finetune.flows.retrieving import searched
 from finetune.flows.rights import with_models
 from finetune.flows.row_schema import NearestSpec, Scalar
-from finetune.flows.schema import StageSpec
+from finetune.flows.schema import RETRIEVER, StageSpec
 from finetune.flows.searching import nearest_rows
-from finetune.flows.selecting import Select, key_of, table_of
+from finetune.flows.selecting import Select, table_of
 from finetune.flows.tooling import bound_to
 from finetune.flows.words import flag_of, words_of, words_of_losses
 from finetune.measuring import evaluate
@@ -302,6 +304,7 @@ def _train(desk: Desk) -> Left:
     for name in desk.stage.models:
         words += [f"--{flag_of(name)}", desk.inputs[name].where]
     words += words_of_losses(desk.stage)
+    words += _going_on(desk)
     if command in RESUMABLE:
         words.append("--resume")
     for key, value in {"disable_tqdm": True, **desk.settings}.items():
@@ -323,7 +326,20 @@ def _train(desk: Desk) -> Left:
     )
 
 
+def _going_on(desk: Desk) -> list[str]:
+    """Has the optimizer of a stage before go on, and kept for the next."""
+    before = desk.inputs.get("optimizer")
+    if before is None:
+        return []
+    words = ["--keep-optimizer"]
+    if Path(before.where).is_relative_to(desk.output):
+        words += ["--optimizer-of", before.where]
+    return words
+
+
 def _evaluate(desk: Desk) -> Left:
+    if desk.stage.evaluate == RETRIEVER:
+        return _searched(desk)
     before = desk.inputs.get("before")
     config = evaluate.EvaluateConfig(
         data=desk.file(),
@@ -363,6 +379,19 @@ def _evaluate(desk: Desk) -> Left:
             name = measure.partition(":")[0]
             measures[name] = facts[name] = found["value"]
     return Left(left, measures=measures, facts=facts)
+
+
+def _searched(desk: Desk) -> Left:
+    corpus = desk.inputs.get("corpus")
+    found = searched(
+        desk.file(),
+        desk.model(),
+        None if corpus is None else as_file(corpus, desk.files),
+        settings=desk.settings,
+        folder=desk.folder,
+        where=desk.stage.name,
+    )
+    return Left({"rows": (found.rows, "")}, None, found.measures, found.facts)
 
 
 def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
@@ -495,9 +524,9 @@ def _mix(desk: Desk) -> Left:
 def _pair(desk: Desk) -> Left:
     column = str(desk.stage.pair)
     per = Formula(desk.stage.per, f"{desk.where} per").whole(desk.values, 1)
-    better = (_of_item(row, column, desk.where) for row in desk.rows())
+    better = (of_item(row, column, desk.where) for row in desk.rows())
     worse = (
-        _of_item(row, column, desk.where)
+        of_item(row, column, desk.where)
         for row in rows_of(desk.inputs["other"])
     )
     made = over(
@@ -559,23 +588,6 @@ def _apportion(desk: Desk) -> Left:
     )
     path = desk.folder / "rows.jsonl"
     return _rows(path, write_jsonl(path, made))
-
-
-def _of_item(row: JsonObject, column: str, where: str) -> JsonObject:
-    """A row whose `id` is what both sides of a pair share.
-
-    Raises:
-        WrongUse: it lacks the column or its text.
-    """
-    for name in (column, "completion"):
-        if row.get(name) is None:
-            raise WrongUse(
-                where,
-                f"a row without {name!r}: {', '.join(row)}",
-                f"{column} and completion",
-                "Write them with a `select` before.",
-            )
-    return {**row, "id": key_of(row, column)}
 
 
 _PLAYS: Mapping[str, Callable[[Desk], Left]] = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import ClassVar, TypedDict, Unpack
 
@@ -336,6 +336,10 @@ class ListLoss(ABC):
     def learns_of(self) -> Least:
         """Of what something is learnt with the parameters that were given."""
         return self.least
+
+    def leaves_out(self, targets: Sequence[float]) -> bool:  # noqa: ARG002
+        """Whether a list with such targets teaches nothing, and is no part of the mean."""
+        return False
 
     def reads_teacher(self) -> bool:
         """Whether a teacher that is given is read; the student as it was before is none."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+import torch
 
 from finetune.data.query_lists import Least
 from finetune.list_losses.base import ListLoss, Lists, mean_over
@@ -15,8 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pearson(ListLoss):
-    r"""1 - Pearson correlation of scores and targets of each list, the mean over queries with two
-    texts or more.
+    r"""1 - Pearson correlation of scores and targets of each list, the mean over queries.
+
+    Equal targets within a list count as they are. A list in which all are equal has no correlation
+    (0 / 0), as one of a single text has none: it is left out of the mean, where it would be a 1
+    that nothing can learn from.
 
     Args: none.
 
@@ -56,6 +62,12 @@ class Pearson(ListLoss):
             .clamp(min=1e-12)
             .sqrt()
         )
-        return mean_over(
-            1 - (scores * targets).sum(dim=1) / norm, (count[:, 0] > 1).long()
-        )
+        each = 1 - (scores * targets).sum(dim=1) / norm
+        wanted = lists.wanted()
+        lowest = wanted.masked_fill(~there, torch.inf).amin(dim=1)
+        highest = wanted.masked_fill(~there, -torch.inf).amax(dim=1)
+        return mean_over(each, (highest > lowest).long())
+
+    def leaves_out(self, targets: Sequence[float]) -> bool:
+        """Whether a list with such targets teaches nothing."""
+        return len({*targets}) < 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,12 +24,17 @@ class RankNet(ListLoss):
     r"""log(1 + e^(s_j - s_i)) over pairs with target i above target j, the mean over a query's
     pairs.
 
+    Pairs of equal targets are left out, as in the sum over r_i < r_j of Sun et al., and so are
+    lists in which all are equal. Burges et al. (section 3) give such a pair a target probability of
+    1/2: the mean of both orders' costs, which is least where the scores are equal, too.
+
     Args:
         sigma: above 0; multiplies differences of scores.
+        equal: whether pairs of equal targets count so.
 
     Shapes: queries [B, D], documents [B, n, D], mask and targets [B, n].
 
-    Returns: the mean over queries, nats; 0 or more.
+    Returns: the mean over queries, nats; 0 or more, of a pair of equal targets ln 2 or more.
 
     Raises:
         ValueError: no targets.
@@ -42,6 +48,7 @@ class RankNet(ListLoss):
     """
 
     sigma: float = 1.0
+    equal: bool = False
 
     needs: ClassVar[tuple[str, ...]] = ("targets",)
     least: ClassVar[Least] = "list"
@@ -51,8 +58,17 @@ class RankNet(ListLoss):
         """The loss, a scalar."""
         targets = lists.wanted()
         higher = targets[:, :, None] > targets[:, None, :]
-        above = both(lists.mask) & higher
+        pairs = both(lists.mask)
+        counted = (pairs & higher).to(targets)
+        if self.equal:
+            same = (targets[:, :, None] == targets[:, None, :]).triu(1)
+            # Each order of such a pair has half of the weight.
+            halves = 0.5 * (pairs & (same | same.transpose(1, 2)))
+            counted = counted + halves
         gaps = differences(lists.own())
-        each = softplus(-self.sigma * gaps) * above
-        pairs = above.sum(dim=(1, 2))
-        return mean_over(each.sum(dim=(1, 2)), pairs)
+        each = softplus(-self.sigma * gaps) * counted
+        return mean_over(each.sum(dim=(1, 2)), counted.sum(dim=(1, 2)))
+
+    def leaves_out(self, targets: Sequence[float]) -> bool:
+        """Whether a list with such targets teaches nothing."""
+        return not self.equal and len({*targets}) < 2

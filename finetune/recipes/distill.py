@@ -189,7 +189,7 @@ def _train(
         eval_dataset=training_rows.dataset(measured) if measured else None,
         held_out=held_out,
         processing_class=tokenizer,
-        peft_config=peft_config(config),
+        peft_config=peft_config(config, model),
         terms=terms,
         teacher=teacher,
         likelihood=distill.likelihood,

@@ -73,7 +73,7 @@ def run(config: TrainConfig, *, method: str = "dpo") -> JsonObject:
         "args": args,
         "train_dataset": made.data,
         "processing_class": tokenizer,
-        "peft_config": peft_config(config),
+        "peft_config": peft_config(config, model),
     }
     if (
         method in _WITH_REFERENCE

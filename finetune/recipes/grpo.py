@@ -175,7 +175,7 @@ def _train(
         reward_funcs=earned.functions,
         train_dataset=prompts,
         processing_class=tokenizer,
-        peft_config=peft_config(config),
+        peft_config=peft_config(config, model),
         **more,
     )
     if served is not None:

@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.field_ranges import check_adapter
 from finetune.data.tokens import Prepared
-from finetune.settings import TrainConfig, model_options, trainer_config
+from finetune.settings import (
+    TrainConfig,
+    check_rank,
+    model_options,
+    trainer_config,
+)
 from finetune.students import adapters, scratch, training_rows
 from finetune.students import load as student
 from synth.core.errors import WrongUse
@@ -82,6 +88,12 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
             "a trained decoder without adapters",
             todo,
         )
+    for name, value in (
+        ("r", nat.r),
+        ("lora_alpha", nat.alpha),
+        ("lora_dropout", nat.dropout),
+    ):
+        check_adapter(f"nat {name.removeprefix('lora_')}", name, value)
     parts = _parts(config.data)
     from transformers import set_seed  # noqa: PLC0415
     from trl import SFTConfig, SFTTrainer  # noqa: PLC0415 - 8 s of imports
@@ -91,6 +103,7 @@ def run(config: TrainConfig, *, nat: NatConfig | None = None) -> JsonObject:
     args = trainer_config(SFTConfig, config, "nat")
     set_seed(args.seed)  # adapters are drawn
     model, tokenizer = student.load_learner(config.model, model_options(config))
+    check_rank("--r", nat.r, model)
     if not (count := gated.adapt(model, **asdict(nat))):
         raise WrongUse(
             "--targets",

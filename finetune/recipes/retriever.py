@@ -51,6 +51,7 @@ from finetune.trainers.retriever_checks import (
     check,
     check_answers,
     check_batch,
+    check_equal,
     check_needs,
     check_negatives,
     check_order,
@@ -189,6 +190,8 @@ def _plan(
     plan = _Plan(spec, is_own, own, _form(spec, wanted), width)
     check_negatives(wanted, reads_first=plan.reads_first)
     check_rows(listed, width, plan.least, wanted)
+    if own is not None:
+        check_equal(listed, own, width, wanted.loss)
     if own is None and plan.form.orders:
         check_order(listed, width, wanted)
     if own is not None and own.seeks_answer:
@@ -207,7 +210,7 @@ def _opened(
     _remember(model, wanted)
     if config.lora is not None:
         task = "SEQ_CLS" if wanted.kind == "cross" else "FEATURE_EXTRACTION"
-        model.add_adapter(peft_config(config, task))
+        model.add_adapter(peft_config(config, model, task))
     return model
 
 

@@ -180,7 +180,7 @@ def _decoder(
         "args": args,
         "train_dataset": training_rows.dataset(made),
         "processing_class": tokenizer,
-        "peft_config": peft_config(config),
+        "peft_config": peft_config(config, model),
     }
     held = training_rows.held_out(config, args, tokenizer, made)
     facts = made.record()
@@ -263,7 +263,7 @@ def _seq2seq(
     )
     model, tokenizer = student.open_student(config, data, args.seed)
     made, facts = student.read_sides(data, tokenizer, config.template)
-    if (adapters := peft_config(config, task_type="SEQ_2_SEQ_LM")) is not None:
+    if (adapters := peft_config(config, model, "SEQ_2_SEQ_LM")) is not None:
         from peft import get_peft_model  # noqa: PLC0415 - as above
 
         model = get_peft_model(model, adapters)

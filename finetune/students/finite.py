@@ -6,30 +6,47 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
+from finetune.core import sharding as shards
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import Trainer
 
+# Nothing was learnt yet: no learning rate is to blame.
+_BROKEN = (
+    "The model is broken as it is, or overflows in its number type: take another copy of it, or "
+    "open it in another type (--dtype float32). Nothing was trained."
+)
+_BEFORE = (
+    "No step was made before it: look at the first rows, at the teacher where there is one, and "
+    "at the number type (--dtype float32 overflows last). Nothing was saved."
+)
 _TODO = (
     "Lower --learning-rate or --max-grad-norm, warm up (--warmup-steps), or train in float32 "
     "(--dtype float32). Nothing was saved."
 )
 
 
-def watch_losses(trainer: Trainer) -> None:
-    """Ends a training at the first loss that is no finite number, which its own log would hide.
+def watch_losses(trainer: Trainer, sharding: str | None = None) -> None:
+    """Ends a training at the first loss that is no finite number, which its own log would hide, and
+    before the first step where the model's weights are none.
 
     Float16 is left alone: its scaler skips such steps. What stays of them is in the weights.
 
     Args:
         trainer: whose steps are watched.
+        sharding: how its weights are shared among processes.
     """
     untyped = cast("Any", trainer)
     step = untyped.training_step
+    begun = False
 
     def watched(*args: Any, **more: Any) -> Tensor:
+        nonlocal begun
+        if not begun:
+            begun = True
+            check_model(held(trainer, sharding))
         loss: Tensor = step(*args, **more)
         if untyped.accelerator.scaler is None:
             check_loss(float(loss), trainer.state.global_step + 1)
@@ -43,7 +60,7 @@ def check_loss(loss: float, step: int) -> None:
 
     Args:
         loss: of a step.
-        step: its number, from 1 on.
+        step: its number, from 1 on; the loss was measured before it.
 
     Raises:
         WrongUse: nan or an infinite loss.
@@ -53,8 +70,44 @@ def check_loss(loss: float, step: int) -> None:
             f"step {step} of the training",
             f"a loss of {loss}",
             "a finite loss",
-            _TODO,
+            _TODO if step > 1 else _BEFORE,
         )
+
+
+def held(trainer: Trainer, sharding: str | None) -> list[tuple[str, Tensor]]:
+    """Name -> what this process holds of each weight of a trainer."""
+    return [
+        (name, shards.here(weight, sharding))
+        for name, weight in learners(trainer)
+    ]
+
+
+def check_model(weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Refuses to train a model whose weights are no finite numbers to begin with.
+
+    Args:
+        weights: by their names, or what this process holds of each.
+
+    Raises:
+        WrongUse: nan or an infinite number among them.
+    """
+    name = _unusable(weights)
+    if name is None:
+        return
+    raise WrongUse(
+        "the model before the first step",
+        f"weights of {name} that are no finite numbers",
+        "finite weights",
+        _BROKEN,
+    )
+
+
+def _unusable(weights: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The first weight that holds nan or an infinite number."""
+    for name, weight in weights:
+        if weight.is_floating_point() and not weight.isfinite().all():
+            return name
+    return None
 
 
 def check_weights(
@@ -70,15 +123,15 @@ def check_weights(
     Raises:
         WrongUse: nan or an infinite number among them.
     """
-    for name, weight in weights:
-        if not weight.is_floating_point() or weight.isfinite().all():
-            continue
-        raise WrongUse(
-            f"step {step} of the training",
-            f"a mean loss of {loss:g}, and weights of {name} that are no finite numbers",
-            "finite weights",
-            _TODO,
-        )
+    name = _unusable(weights)
+    if name is None:
+        return
+    raise WrongUse(
+        f"step {step} of the training",
+        f"a mean loss of {loss:g}, and weights of {name} that are no finite numbers",
+        "finite weights",
+        _TODO,
+    )
 
 
 def learners(trainer: Trainer) -> list[tuple[str, nn.Parameter]]:

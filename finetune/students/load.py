@@ -24,10 +24,12 @@ from finetune.data.prompts import (
 from finetune.settings import SAVING, TrainConfig, model_options
 from finetune.students import adapters, scratch, truncate
 from finetune.students.checkpoints import STATE, begun_at, step_of
-from finetune.students.finite import check_weights, learners, watch_losses
+from finetune.students.finite import check_weights, held, watch_losses
 from finetune.students.kinds import check_kind, unmark
 from finetune.students.number_types import opening_type
 from finetune.students.opening import opening, writing
+from finetune.students.optimizers import go_on
+from finetune.students.optimizers import keep as keep_optimizer
 from finetune.students.padding import settle_padding
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
@@ -297,6 +299,7 @@ def train_and_keep(
             **(facts or {}),
             "sharding": shards.watch(trainer, config.sharding),
         }
+    go_on(trainer, config.going_on)
     with writing(config.output):
         result = trained(trainer, checkpoint, config.sharding)
     if config.shape.weight_bits is not None:
@@ -362,6 +365,7 @@ def _saved(
         keep()
     if is_first_process():
         tokenizer.save_pretrained(output)
+        keep_optimizer(trainer, config.output, config.going_on)
         # All that was logged, for the curves of `synth view`.
         trainer.state.save_to_json(str(config.output / STATE))
         _clear(trainer, config)
@@ -447,7 +451,7 @@ def trained(
             "a student with weights that are trained",
             "Give the model under them, or the merged one of `finetune export --to vllm`.",
         )
-    watch_losses(trainer)
+    watch_losses(trainer, sharding)
     try:
         result = trainer.train(resume_from_checkpoint=resume)
     except ImportError as error:
@@ -457,11 +461,8 @@ def trained(
             "a package that is there",
             "Install it, or leave the setting out.",
         ) from error
-    held = [
-        (name, shards.here(weight, sharding))
-        for name, weight in learners(trainer)
-    ]
-    check_weights(held, result.global_step, result.training_loss)
+    weights = held(trainer, sharding)
+    check_weights(weights, result.global_step, result.training_loss)
     return result
 
 

@@ -376,3 +376,34 @@ def check_needs(
             "a teacher of that kind",
             "Give --teacher M too, or leave --teacher-kind out.",
         )
+
+
+def check_equal(
+    listed: Sequence[Listed], loss: ListLoss, width: int, named: str
+) -> None:
+    """Counts lists of which a loss learns nothing, since their scores are equal, and says how many.
+
+    Args:
+        listed: the rows.
+        loss: that reads them.
+        width: texts of a list that it reads.
+        named: the loss, as the user wrote it.
+
+    Raises:
+        WrongUse: nothing is learnt of any.
+    """
+    scored = [row.scores[:width] for row in listed if row.scores is not None]
+    equal = sum(map(loss.leaves_out, scored))
+    if not equal:
+        return
+    if equal == len(listed):
+        raise WrongUse(
+            f"--loss {named}",
+            f"{equal:,} lists, each of equal scores",
+            "a list with two scores that differ",
+            "Look at the teacher's scores, or take another loss.",
+        )
+    say(
+        f"{equal:,} of {len(listed):,} lists have equal scores, of which {named} learns nothing",
+        err=True,
+    )

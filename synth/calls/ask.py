@@ -7,7 +7,7 @@ with it, or what a second speaker says to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from synth.calls.door import Doors
 from synth.calls.reading import CUT, ENDED, Reading, asked
@@ -18,7 +18,7 @@ from synth.packs.tooling import Misuse, Tool, cut, shown, spelled
 from synth.replies.thoughts import split_thoughts
 
 # Replies that another turn would not mend: they were refused, are not whole, or call a tool.
-_FINAL = frozenset({"refusal", "tool_call", "too_many_calls", *ENDED.values()})
+FINAL = frozenset({"refusal", "tool_call", "too_many_calls", *ENDED.values()})
 # The turn behind a reply that its parser does not read.
 _REPAIR = (
     "That reply is not in the form that was asked for: {why}. Write the whole reply again, in "
@@ -34,6 +34,7 @@ async def ask_once(
     *,
     draw: int = 0,
     seed_id: str = "",
+    fault: Callable[[Row], str] | None = None,
 ) -> Reading:
     """Renders a step over a sample's values, asks, and parses the reply.
 
@@ -41,6 +42,15 @@ async def ask_once(
     reply that cannot be read is shown to the teacher with the reason, and asked again. Where it has
     a talk, the second speaker is asked in turn. The turns, and the state of a simulated
     environment, are fields of what is returned.
+
+    Args:
+        step: the question.
+        values: of the sample.
+        doors: to the teachers.
+        draw: number of the draw.
+        seed_id: of the sample.
+        fault: what is wrong with fields that the parser read, "" where nothing is; such a reply
+            is one that cannot be read (`misfit`).
 
     Raises:
         TeacherError: no reply came.
@@ -50,6 +60,9 @@ async def ask_once(
     exchange = _Exchange(step, values, doors, draw, seed_id)
     while True:
         reading = await exchange.ask(step, exchange.heard())
+        if fault and not reading.unreadable and (why := fault(reading.fields)):
+            misfit = Unreadable("misfit", why)
+            reading = reading._replace(fields={}, unreadable=misfit)
         ended = await exchange.behind(reading)
         if ended is not None:
             return exchange.whole(ended)
@@ -154,13 +167,16 @@ class _Exchange:
         again = f"{self.step.name}: asked again ({', '.join(self.repaired)})"
         before = reading.meta.get("mended")
         mended = f"{again}; {before}" if before else again
-        return reading._replace(meta={**reading.meta, "mended": mended})
+        return reading._replace(
+            meta={**reading.meta, "mended": mended},
+            asked=1 + len(self.repaired),
+        )
 
     def _repaired(
         self, reading: Reading, unreadable: Unreadable
     ) -> Reading | None:
         """Says what is wrong with a reply that cannot be read, as often as the step allows."""
-        is_final = unreadable.reason in _FINAL
+        is_final = unreadable.reason in FINAL
         if is_final or len(self.repaired) >= self.step.repairs:
             return reading
         self.repaired.append(unreadable.reason)
@@ -168,7 +184,8 @@ class _Exchange:
         spelled = unreadable.reason.replace("_", " ")
         why = reasons.get(unreadable.reason) or spelled
         if unreadable.reason == "misfit":
-            why = f"{why} ({unreadable.detail})"
+            said = reasons.get("misfit", "it does not fit")
+            why = f"{said} ({unreadable.detail})"
         text = reading.completion.text
         self.aside += [
             {"role": "assistant", "content": text},

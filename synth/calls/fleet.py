@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from synth.calls.admission import Gate
 from synth.calls.budget import UNKNOWN_FATE
+from synth.calls.call_options import CallOptions
 from synth.calls.endpoints import OPTION, is_named, read_endpoints
 from synth.calls.speed import CALLS, MEMORY, Speed, usual_rate
 from synth.calls.token_counter import rough_prompt_tokens
@@ -29,7 +30,13 @@ from synth.core.errors import (
     WrongUse,
 )
 from synth.core.records import Request
-from synth.teachers.base import Reply, Settings, Teacher
+from synth.teachers.base import (
+    Reply,
+    Settings,
+    Teacher,
+    address,
+    open_teacher,
+)
 from synth.teachers.openai_chat import OpenaiChat
 
 # Seconds after which a file or folder of endpoints is read again; sooner where a server is gone,
@@ -538,6 +545,21 @@ class Fleet(Teacher):
             if member.looking is not None:
                 member.looking.cancel()
             await member.teacher.close()
+
+
+def open_one_or_many(
+    name: str, settings: Settings, options: CallOptions
+) -> Teacher:
+    """The teacher PROVIDER/MODEL at one endpoint, or at all those that its settings name."""
+    if settings.endpoints is None:
+        return open_teacher(name, settings)
+    return Fleet(
+        address(name)[1],
+        settings,
+        options.at_once,
+        counted=options.budget is not None,
+        by_slots=options.concurrency is None,
+    )
 
 
 def _is_away(error: TeacherBusy) -> bool:

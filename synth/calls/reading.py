@@ -17,12 +17,17 @@ _MOST_LOGPROB = 1e6
 
 
 class Reading(NamedTuple):
-    """What came of a question: the parsed fields, or why they could not be read."""
+    """What came of a question: the parsed fields, or why they could not be read.
+
+    Attributes:
+        asked: replies to the question, those included that could not be read.
+    """
 
     fields: Row
     completion: Completion
     meta: Row
     unreadable: Unreadable | None = None
+    asked: int = 1
 
 
 # Why a reply could not be read, where the provider itself says that it is not whole.

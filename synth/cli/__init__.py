@@ -14,6 +14,7 @@ from synth.cli.command_group import CommandGroup, output_option, say
 from synth.cli.knowledge import lexicon, mine, pair_up, taxonomy
 from synth.cli.looking import card, diff, journal, report, rows, view, why
 from synth.cli.numbers import Number
+from synth.cli.overrides import Sets, of_pack
 from synth.cli.parts import context, init, list_
 from synth.cli.pushing import push
 from synth.cli.seeds import seeds
@@ -37,7 +38,6 @@ from synth.cli.tuning import tune
 from synth.processes.garbage import collect_seldom
 
 if TYPE_CHECKING:
-    from synth.core.records import Fields
     from synth.pipeline.prepare import RunConfig
     from synth.pipeline.progress import Watch
     from synth.runs.result import Run
@@ -71,15 +71,16 @@ def show(
     pack: str,
     source: str | None,
     columns: dict[str, str],
-    overrides: Fields,
+    overrides: Sets,
     plugins: tuple[str, ...],
 ) -> None:
     """Show a pack: inputs, steps, filters, exports, and the first seed rendered."""
     from synth.pipeline.preview import describe, render_first  # noqa: PLC0415
 
-    say(describe(pack, overrides, plugins))
+    changes = of_pack(pack, overrides, plugins)
+    say(describe(pack, changes, plugins))
     if source:
-        say(render_first(pack, source, overrides, plugins, columns))
+        say(render_first(pack, source, changes, plugins, columns))
 
 
 @main.command()
@@ -88,13 +89,14 @@ def check(
     pack: str,
     source: str | None,
     columns: dict[str, str],
-    overrides: Fields,
+    overrides: Sets,
     plugins: tuple[str, ...],
 ) -> None:
     """Check a pack, its cases and an input, without a call."""
     from synth.pipeline.preview import check_cases  # noqa: PLC0415
 
-    cases, replies = check_cases(pack, overrides, plugins)
+    changes = of_pack(pack, overrides, plugins)
+    cases, replies = check_cases(pack, changes, plugins)
     say(
         f"{pack}: pack is sound; {cases} cases render, {replies} recorded replies read as declared"
     )
@@ -103,7 +105,7 @@ def check(
 
         config = prepare.RunConfig(
             teachers={},
-            overrides=overrides,
+            overrides=changes,
             plugins=plugins,
             columns=columns,
         )
@@ -176,7 +178,7 @@ def plan(
         name: options.pop(name)
         for name in ("annotate", "pilot", "budget", "fixed")
     }
-    config = RunConfig(**with_teacher(options))
+    config = RunConfig(**with_teacher(pack, options))
     seeds = given_or_made(source, pack, config)
     prepared = prepare(pack, seeds, output, config)
     notes = notes_before(prepared)
@@ -265,7 +267,7 @@ def run(
     if serial:
         options["concurrency"] = 1
     cluster = cluster_of(options)
-    config = RunConfig(**with_teacher(options))
+    config = RunConfig(**with_teacher(pack, options))
     seeds = given_or_made(source, pack, config)
     folder, copy = places_of(
         output, journal, pack, seeds, replace=config.replace

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from synth.cli.command_group import Decorator, output_option, together
+from synth.cli.overrides import of_pack, sets
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -18,34 +19,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-def sets(
-    ctx: click.Context,  # noqa: ARG001
-    param: click.Parameter,  # noqa: ARG001
-    values: Sequence[str],
-) -> Fields:
-    """STEP.key=value pairs, values read as YAML."""
-    import yaml  # noqa: PLC0415
-
-    pairs = [value.partition("=") for value in values]
-    bad = next((p for p in pairs if not p[1]), None)
-    if bad:
-        raise WrongUse(
-            "--set",
-            repr(bad[0]),
-            "STEP.key=value",
-            "For example --set rationale.sampling.temperature=0.2.",
-        )
-    try:
-        return {key: yaml.safe_load(value) for key, _, value in pairs}
-    except yaml.YAMLError as error:
-        raise WrongUse(
-            "--set",
-            f"a value that is no YAML ({error})",
-            "STEP.key=value",
-            "Quote the value.",
-        ) from error
 
 
 # What stands before `=` where a value is for one role: a URL or a model's name has signs that no
@@ -530,12 +503,13 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def with_teacher(options: Fields) -> Fields:
-    """The options of a run, which needs a teacher."""
+def with_teacher(pack: str, options: Fields) -> Fields:
+    """The options of a run, which needs a teacher; what `--set` says is as its pack wants it."""
     if not options["teachers"]:
         todo = (
             "For example --teacher openai/gpt-4o-mini, or --teacher simulated/slips to try "
             "without one."
         )
         raise WrongUse("--teacher", "none", "at least one teacher", todo)
-    return options
+    changes = of_pack(pack, options["overrides"], options["plugins"])
+    return {**options, "overrides": changes}

@@ -86,7 +86,8 @@ def tune(
 
     if write:
         check_writable(pack)
-    teachers = with_teacher(options).pop("teachers")
+    options = with_teacher(pack, options)
+    teachers = options.pop("teachers")
     search = Tuner(
         pack,
         output,

@@ -6,51 +6,40 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from synth.calls.call_options import CallOptions
 from synth.core.errors import WrongUse
-from synth.core.records import Fields, Row, Verdict, seed_id
+from synth.core.records import Row, Verdict, seed_id
 from synth.filters.base import Filter
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
+    from synth.calls.price import Price
     from synth.calls.reading import Reading
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskingFilter(Filter):
+class AskingFilter(CallOptions, Filter):
     """A filter with a teacher. Inside a run its calls pass the run's doors; used as a library it
-    opens its own.
+    opens its own, by the options of calls that a run has, too.
 
     Args:
         teacher: PROVIDER/MODEL, or inside a run the role of a `--teacher ROLE=T`.
         pack: name or folder of the pack with the words of the question: one step.
         journal: folder for the replies when used as a library, so that nothing is paid for twice;
             None keeps them in memory for the length of one `split`.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
-            URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by
-            teacher in the same sense.
-        concurrency: most calls in flight when used as a library.
-        budget: dollars that may be spent by one `split` when used as a library; None for no bound.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
-            knows none.
     """
 
     teacher: str = "critic"
     pack: str = ""
     journal: str | None = None
-    api_base: str | Mapping[str, str] | None = None
-    api_key_env: str | Mapping[str, str] | None = None
-    concurrency: int = 64
-    budget: float | None = None
-    price: str | None = None
     unknown: Literal["keep", "drop"] = "drop"
 
     asks: ClassVar[bool] = True
@@ -74,7 +63,17 @@ class AskingFilter(Filter):
 
     def step(self, teacher: str | None = None) -> Step:
         """The one question of the pack, put to a teacher."""
-        return replace(self.loaded.steps[0], role=teacher or self.teacher)
+        step = self.loaded.steps[0]
+        step = replace(
+            step,
+            role=teacher or self.teacher,
+            # A verdict that cannot be read is worth a second question.
+            repairs=max(1, step.repairs),
+        )
+        if self.seed is None:
+            return step
+        sampling = replace(step.sampling, seed=self.seed)
+        return replace(step, sampling=sampling)
 
     def needs(self) -> tuple[str, ...]:
         """The fields that the pack asks for."""
@@ -160,29 +159,47 @@ class AskingFilter(Filter):
         again: int = 1,
         teacher: str | None = None,
     ) -> Reading:
-        """One reading; where it cannot be read, one more, under the draw number `draw + again`.
+        """One reading. A reply that cannot be read is shown to the teacher with what is wrong, and
+        asked again, once or as often as the pack's step says. One that another turn would not mend
+        (it is cut off, or refuses) is drawn anew under the number `draw + again`, unless the
+        teacher is asked at temperature 0, where it would come back.
 
         Raises:
             TeacherError: no reply came.
         """
-        from synth.calls.ask import ask_once  # noqa: PLC0415 - as above
+        from synth.calls.ask import FINAL, ask_once  # noqa: PLC0415 - as above
 
         step = self.step(teacher)
         seed = seed_id({k: str(v) for k, v in values.items()})
-        reading = await ask_once(step, values, doors, draw=draw, seed_id=seed)
-        if self.refused(reading, values):
-            return await ask_once(
-                step,
-                values,
-                doors,
-                draw=draw + again,
-                seed_id=seed,
-            )
-        return reading
 
-    def refused(self, reading: Reading, values: Row) -> bool:  # noqa: ARG002
-        """Whether a reading says nothing."""
-        return reading.unreadable is not None
+        def fault(fields: Row) -> str:
+            return self.fault(fields, values)
+
+        reading = await ask_once(
+            step, values, doors, draw=draw, seed_id=seed, fault=fault
+        )
+        unreadable = reading.unreadable
+        if unreadable is None or unreadable.reason not in FINAL:
+            return reading
+        if step.sampling.temperature == 0 or reading.asked > step.repairs:
+            return reading
+        return await ask_once(
+            replace(step, repairs=0),
+            values,
+            doors,
+            draw=draw + again,
+            seed_id=seed,
+            fault=fault,
+        )
+
+    def fault(self, fields: Row, values: Row) -> str:  # noqa: ARG002
+        """What is wrong with the fields of a reply that was read; "" where nothing is.
+
+        Args:
+            fields: as the parser read them.
+            values: what the question was about.
+        """
+        return ""
 
     def open_doors(self, *, counted: bool = False) -> Doors:
         """Doors of its own, for use as a library; whoever opens them closes them.
@@ -193,48 +210,52 @@ class AskingFilter(Filter):
         from synth.calls.admission import Gate  # noqa: PLC0415 - as above
         from synth.calls.budget import Budget  # noqa: PLC0415
         from synth.calls.door import Door, Doors  # noqa: PLC0415
+        from synth.calls.fleet import open_one_or_many  # noqa: PLC0415
         from synth.calls.journal import Journal  # noqa: PLC0415
-        from synth.calls.price import FREE, price_of, require_bound  # noqa: PLC0415
-        from synth.teachers.base import Settings, open_teacher  # noqa: PLC0415
-        from synth.teachers.wire.access import Access, by_role  # noqa: PLC0415
 
+        teachers = {role: role for role in self.roles()}
+        self.check_calls(teachers, f"{self.name}:")
+        prices = {role: self._price(role) for role in teachers}
         journal = Journal(Path(self.journal) if self.journal else None)
         spent = journal.totals.usd if counted else 0.0
         budget = Budget(self.budget, spent)
-        access = Access(
-            api_base=by_role(self.api_base),
-            api_key_env=by_role(self.api_key_env),
-        )
-        access.check({role: role for role in self.roles()})
-        doors: Fields = {}
-        for role in self.roles():
-            teacher = open_teacher(role, Settings(**access.reach(role, role)))
-            price = FREE if self.budget is None else price_of(role, self.price)
-            if price is None:
-                todo = (
-                    'Leave the budget out, or say the price: price="IN,OUT" in dollars per '
-                    "million tokens."
-                )
-                raise WrongUse(
-                    f"{self.name}:budget={self.budget}",
-                    f"no price of {role}",
-                    "a price",
-                    todo,
-                )
-            if self.budget is not None:
-                todo = (
-                    "Copy the critic's pack and add max_tokens to its sampling."
-                )
-                require_bound(
-                    self.step(role).sampling.body,
-                    f"{self.name} with pack {self.pack}",
-                    todo,
-                )
-            doors[role] = Door(
-                teacher,
+        doors = {
+            role: Door(
+                open_one_or_many(role, self.settings(role, role), self),
                 journal,
-                gate=Gate(self.concurrency),
+                gate=Gate(self.at_once, *self.limits(role)),
                 budget=budget,
-                price=price,
+                price=prices[role],
+                patience=self.patience,
+                by_slots=self.concurrency is None,
             )
+            for role in teachers
+        }
         return Doors(doors, journal, budget)
+
+    def _price(self, teacher: str) -> Price:
+        """What a teacher costs, where a budget must hold.
+
+        Raises:
+            WrongUse: nobody knows, or a reply has no bound.
+        """
+        from synth.calls.price import FREE, price_of, require_bound  # noqa: PLC0415
+
+        if self.budget is None:
+            return FREE
+        todo = "Copy the critic's pack and add max_tokens to its sampling."
+        where = f"{self.name} with pack {self.pack}"
+        require_bound(self.step(teacher).sampling.body, where, todo)
+        price = price_of(teacher, self.said_price(teacher))
+        if price is not None:
+            return price
+        todo = (
+            'Leave the budget out, or say the price: price="IN,OUT" in dollars per '
+            "million tokens."
+        )
+        raise WrongUse(
+            f"{self.name}:budget={self.budget}",
+            f"no price of {teacher}",
+            "a price",
+            todo,
+        )

@@ -48,15 +48,9 @@ class Critic(AskingFilter):
         fooled: largest share (0 to 1) of forged rows that it may accept: it is tried on some 30
             before a run of 300 rows or more, and the run stops where it surely accepts more; 1
             tries none.
-        journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
-            URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by
-            teacher in the same sense.
-        concurrency: most calls in flight when used as a library.
-        budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
-            knows none.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice;
+            how it is asked then (`api_base`, `timeout`, `budget`, ...): see `CallOptions` of
+            `synth.calls`.
 
     Reasons:
         critic_rejects: the critic said no.

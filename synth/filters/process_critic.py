@@ -37,15 +37,9 @@ class ProcessCritic(AskingFilter):
         field: the field with the chain: a text, or a list of steps.
         cut: where a text is cut into steps: `lines`, or `sentences`.
         votes: opinions; the one given most often counts, a tie is unknown.
-        journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
-            URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by
-            teacher in the same sense.
-        concurrency: most calls in flight when used as a library.
-        budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
-            knows none.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice;
+            how it is asked then (`api_base`, `timeout`, `budget`, ...): see `CallOptions` of
+            `synth.calls`.
 
     Reasons:
         wrong_step: a step is wrong.
@@ -109,9 +103,7 @@ class ProcessCritic(AskingFilter):
             )
         except TeacherError as error:
             return Verdict(None, "critic_failed", {"failure": error.kind})
-        readings = [
-            reading for reading in outcomes if not self.refused(reading, values)
-        ]
+        readings = [reading for reading in outcomes if not reading.unreadable]
         ranked = Counter(
             number_of(reading, "first_wrong") for reading in readings
         ).most_common(2)
@@ -131,12 +123,9 @@ class ProcessCritic(AskingFilter):
             ranked[0][1] / len(readings),
         )
 
-    def refused(self, reading: Reading, values: Row) -> bool:
-        """Whether no step of the chain is named."""
-        first_wrong = number_of(reading, "first_wrong")
-        return first_wrong is None or not 0 <= first_wrong <= len(
-            values["steps"]
-        )
+    def fault(self, fields: Row, values: Row) -> str:
+        """A number that names no step of the chain."""
+        return out_of_range(fields, "first_wrong", 0, len(values["steps"]))
 
 
 def _verdict(
@@ -161,6 +150,18 @@ def _verdict(
 def number_of(reading: Reading, field: str) -> int | None:
     """The whole number that a field of a reading holds, None where it holds something else."""
     return number_said(reading.fields.get(field, ""))
+
+
+def out_of_range(fields: Row, field: str, least: int, most: int) -> str:
+    """What is wrong with a field that should hold a whole number; "" where nothing is.
+
+    >>> out_of_range({"choice": "7"}, "choice", 1, 4)
+    'choice must be a whole number from 1 to 4'
+    """
+    number = number_said(fields.get(field, ""))
+    if number is not None and least <= number <= most:
+        return ""
+    return f"{field} must be a whole number from {least} to {most}"
 
 
 def number_said(text: object) -> int | None:

@@ -13,11 +13,10 @@ from synth.core.errors import TeacherError
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base_asking import AskingFilter
-from synth.filters.process_critic import number_of
+from synth.filters.process_critic import number_of, out_of_range
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
-    from synth.calls.reading import Reading
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 
@@ -38,15 +37,9 @@ class UniversalSelfConsistency(AskingFilter):
         pack: a pack with the inputs question and candidates, which says the number of one.
         field: the text that is shown; the raw reply where a row lacks it.
         orders: how many orders.
-        journal: folder for the replies when used as a library, so that nothing is paid for twice.
-        api_base: endpoint when used as a library: alone for teachers `openai/MODEL`, or teacher ->
-            URL for any provider.
-        api_key_env: environment variable that holds the key when used as a library, alone or by
-            teacher in the same sense.
-        concurrency: most calls in flight when used as a library.
-        budget: dollars for one `split` when used as a library.
-        price: `IN,OUT` dollars per million tokens when used as a library, where the price table
-            knows none.
+        journal: folder for the replies when used as a library, so that nothing is paid for twice;
+            how it is asked then (`api_base`, `timeout`, `budget`, ...): see `CallOptions` of
+            `synth.calls`.
 
     Reasons:
         not_chosen: another draw was chosen.
@@ -108,7 +101,7 @@ class UniversalSelfConsistency(AskingFilter):
             return [failed] * len(rows)
         chosen: Counter[str] = Counter()
         for shown, reading in zip(values, readings, strict=True):
-            if not self.refused(reading, shown):
+            if not reading.unreadable:
                 # Candidates are numbered from 1.
                 number = number_of(reading, "choice") or 0
                 chosen[shown["candidates"][number - 1]] += 1
@@ -133,10 +126,9 @@ class UniversalSelfConsistency(AskingFilter):
             verdicts.append(verdict)
         return verdicts
 
-    def refused(self, reading: Reading, values: Row) -> bool:
-        """Whether no candidate is named."""
-        choice = number_of(reading, "choice")
-        return choice is None or not 1 <= choice <= len(values["candidates"])
+    def fault(self, fields: Row, values: Row) -> str:
+        """A number that names no candidate."""
+        return out_of_range(fields, "choice", 1, len(values["candidates"]))
 
 
 def turned(texts: Sequence[str], times: int) -> list[list[str]]:

@@ -11,7 +11,7 @@ from synth.calls.admission import Gate
 from synth.calls.borrower import Borrower
 from synth.calls.budget import Budget
 from synth.calls.door import Door, Doors, Stats
-from synth.calls.fleet import Fleet
+from synth.calls.fleet import open_one_or_many
 from synth.calls.journal import Journal
 from synth.calls.price import FREE
 from synth.calls.spans import Spans
@@ -23,7 +23,6 @@ from synth.teachers.base import (
     MOST_REQUESTS,
     Settings,
     Teacher,
-    address,
     open_teacher,
     teacher_name,
 )
@@ -116,24 +115,14 @@ def reused_folders(config: RunConfig) -> list[Path]:
 
 def _open(name: str, settings: Settings, config: RunConfig) -> Teacher:
     """The teacher of a role: one endpoint, or many."""
-    if settings.endpoints is None:
-        return open_teacher(name, settings)
-    if config.batch:
+    if settings.endpoints is not None and config.batch:
         raise WrongUse(
             "--endpoints, --batch",
             "both",
             "one of them",
             "A batch waits at one provider: leave --endpoints out.",
         )
-    model = address(name)[1]
-    counted = config.budget is not None
-    return Fleet(
-        model,
-        settings,
-        config.at_once,
-        counted=counted,
-        by_slots=config.concurrency is None,
-    )
+    return open_one_or_many(name, settings, config)
 
 
 def endpoints_of(opened: Iterable[Teacher]) -> dict[str, str]:
@@ -185,13 +174,11 @@ def _check_endpoints(prepared: Prepared, opened: Mapping[str, Teacher]) -> None:
 def settings_of(prepared: Prepared, role: str) -> Settings:
     """How the teacher of a role is reached."""
     config = prepared.config
-    return Settings(
-        **config.access.reach(role, prepared.teachers()[role]),
-        timeout=config.timeout,
-        seed=config.seed or 0,
+    return config.settings(
+        role,
+        prepared.teachers()[role],
         batch=config.batch,
         folder=prepared.output / "journal",
-        role=role,
         plugins=tuple(config.plugins),
         bucket=config.batch_bucket,
     )

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
 from pathlib import Path
 
 from synth.calls.borrower import Borrower
+from synth.calls.call_options import CallOptions
 from synth.calls.door import Stats
 from synth.calls.price import Price, no_price, price_of, require_bound
 from synth.calls.spans import check_tracing
@@ -34,12 +34,6 @@ from synth.runs.ownership import (
 from synth.runs.shard_plan import is_planned
 from synth.runs.trackers import check_trackers
 from synth.teachers.base import BATCHED, takes_batches
-from synth.teachers.wire.access import (
-    Access,
-    by_role,
-    check_known_role,
-    for_role,
-)
 from synth.teachers.wire.bucket import check_bucket
 from synth.teachers.wire.terms import (
     Terms,
@@ -49,46 +43,24 @@ from synth.teachers.wire.terms import (
     terms_of,
 )
 
-# Calls in flight at most, unless the user says another number.
-AT_ONCE = 64
-
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything that a run is told; the fields are `synth run`'s options.
+class RunConfig(CallOptions):
+    """Everything that a run is told; the fields are `synth run`'s options. Those of its calls stand
+    in `CallOptions`.
 
     Attributes:
         teachers: role -> PROVIDER/MODEL; the role of the pack's own steps is `teacher`.
         draws: completions per sample, at the step that draws several (else the last), or step ->
             completions; None leaves the pack's.
-        seed: sampling seed; draw k asks with seed + k.
-        concurrency: calls in flight at most; the gate starts lower and grows while it is used.
-            None for 64, and at a server of the user's own for its slots, where it says how many
-            it has.
-        rpm: requests a minute at most; alone for every teacher, or by role.
-        tpm: tokens a minute at most, in and out; alone for every teacher, or by role.
-        api_base: another endpoint's URL. Alone it is for teachers `openai/MODEL`; by role it serves
-            any provider.
-        endpoints: many servers of one model `openai/MODEL`, alone or by role: URLs with commas
-            between them, or a file or folder that names them and is read again while the run goes.
-        api_key_env: the environment variable that holds the key, alone or by role in the same
-            sense.
-        header: role -> {header name: environment variable that holds its value}; the role "" stands
-            for all `openai/MODEL`.
         target: exactly so many kept rows: seeds are walked until they are there, then drawn from
             again.
         max_draws: completions per sample at most, where a target asks for more.
-        budget: dollars at most, earlier runs into the same folder included.
-        price: `IN,OUT[,CACHED]` dollars per million tokens, alone or by role; goes before the price
-            table.
         taint: what the teachers are known or feared to have been trained on, such as the names of
             evaluation files; it stands in every row and in the card, and comes along when the rows
             are seeds of another run.
         batch: ask the providers' batch APIs: about half the price, up to a day of waiting.
         batch_bucket: of batches of Vertex AI, `gs://BUCKET/FOLDER` of the user's.
-        timeout: seconds for one call.
-        patience: seconds for one request at most, from its first fault on, waiting included. A
-            server that asks to wait longer stops the run.
         replace: a run of another pack or of other inputs may stand in the folder: its rows are
             replaced, its replies stay.
         same_teacher: replies of one model's name from another endpoint may serve: both endpoints
@@ -119,23 +91,11 @@ class RunConfig:
     teachers: Mapping[str, str]
     limit: int | None = None
     draws: int | Mapping[str, int] | None = None
-    seed: int | None = None
-    concurrency: int | None = None
-    rpm: float | Mapping[str, float] | None = None
-    tpm: float | Mapping[str, float] | None = None
     target: int | None = None
     max_draws: int = 64
-    budget: float | None = None
-    price: str | Mapping[str, str] | None = None
     batch: bool = False
     batch_bucket: str | None = None
     taint: tuple[str, ...] = ()
-    timeout: float = 120.0
-    patience: float = 300.0
-    api_base: str | Mapping[str, str] | None = None
-    endpoints: str | Mapping[str, str] | None = None
-    api_key_env: str | Mapping[str, str] | None = None
-    header: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     id_column: str = "id"
     columns: Mapping[str, str] = field(default_factory=dict)
     replace: bool = False
@@ -156,32 +116,10 @@ class RunConfig:
     shards: int | None = None
     shard: int | None = None
 
-    @cached_property
-    def access(self) -> Access:
-        """How teachers are reached, by role."""
-        return Access(
-            api_base=by_role(self.api_base),
-            endpoints=by_role(self.endpoints),
-            api_key_env=by_role(self.api_key_env),
-            header=self.header,
-        )
-
-    @property
-    def at_once(self) -> int:
-        """Calls in flight at most."""
-        return self.concurrency or AT_ONCE
-
     @property
     def values(self) -> Fields:
         """The fields by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
-
-    def limits(self, role: str) -> tuple[float | None, float | None]:
-        """(requests, tokens) a minute at most for a role."""
-        return for_role(by_role(self.rpm), role), for_role(
-            by_role(self.tpm),
-            role,
-        )
 
 
 @dataclass
@@ -270,7 +208,7 @@ class Prepared:
         by_batch = by_batch and takes_batches(name)
         price = price_of(
             name,
-            for_role(by_role(self.config.price), role),
+            self.config.said_price(role),
             batch=by_batch,
         )
         if price is None and self.config.budget is not None:
@@ -440,14 +378,7 @@ def checked(
         critic_rows=scan.rows,
     )
     teachers = prepared.teachers()
-    config.access.check(teachers)
-    for option, values in (
-        ("--rpm", config.rpm),
-        ("--tpm", config.tpm),
-        ("--price", config.price),
-    ):
-        for role in by_role(values):
-            check_known_role(option, role, teachers)
+    config.check_calls(teachers, "--")
     for role in teachers:
         prepared.price(role)
     prepared.check_bounds()

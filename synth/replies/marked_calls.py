@@ -26,6 +26,8 @@ _BEFORE_JSON = (
     r"<\|tool_call_argument_begin\|>\s{0,3}(?={)"
     # Llama 3.1 and Functionary.
     rf"|<function=(?P<llama>{_NAME})>\s{{0,3}}(?={{)"
+    # Functionary 3.2, whose first mark is the end of the prompt.
+    rf"|(?:\A|>>>)(?P<functionary>{_NAME})\n(?={{)"
     # Mistral since 2025.
     rf"|(?:\[TOOL_CALLS\]\s{{0,3}})?(?<![\w.-])(?P<mistral>{_NAME})(?:\[CALL_ID\]\w{{1,64}})?\[ARGS\]\s{{0,3}}(?={{)"
 )

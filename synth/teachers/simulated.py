@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from synth.answers.equal import number
@@ -122,14 +123,15 @@ class Simulated(Teacher):
                 f"{self.seed} {draw} {prompt}".encode("utf-8", "replace")
             ).digest()
         )
-        judged = _JUDGED.search(messages[-1])
+        question = _question(messages)
+        judged = _JUDGED.search(question)
         faults = {
             "slip": self.rates.slip,
             "miss": self.rates.miss,
             "false_alarm": self.rates.false_alarm,
         }
         if (
-            text_of_library := harbours.reply(messages[-1], rng, **faults)
+            text_of_library := harbours.reply(question, rng, **faults)
         ) is not None:
             text = text_of_library
             finish = "stop"
@@ -137,7 +139,7 @@ class Simulated(Teacher):
             text, finish = (
                 self.judge(judged, rng)
                 if judged
-                else self._solve_prompt(messages[-1], rng)
+                else self._solve_prompt(question, rng)
             )
         return chat_reply(
             text,
@@ -249,6 +251,19 @@ _JUDGED = re.compile(
     r"(?P<answer>.*?)\n===== (?P=fence) END =====",
     re.DOTALL,
 )
+
+
+def _question(messages: Sequence[str]) -> str:
+    """The message that puts the question: the last one, or the one before a reply that is asked for
+    again.
+    """
+    *_, last = messages
+    is_question = (
+        _JUDGED.search(last) or harbours.is_about(last) or read_problem(last)
+    )
+    if is_question or len(messages) < 3:
+        return last
+    return messages[-3]
 
 
 def _spoilt(text: str, ending: str, rng: random.Random) -> tuple[str, str]:

@@ -254,11 +254,9 @@ def test_the_card_tells_what_was_measured(tmp_path):
         },
     )
     card = (done.folder / "README.md").read_text()
-    assert (
-        done.info["plan"]["calls"]
-        == 300 + 300 + 32
-        == done.info["calls"]["asked"]
-    )
+    assert done.info["calls"]["asked"] == 300 + 300 + 32
+    # At most: every verdict might have to be asked for again.
+    assert done.info["plan"]["calls"] == 300 + 2 * (300 + 32)
     assert "precision 0.900, at least 0.850 with confidence 0.9" in card
     assert "accepted 0.00 of forged rows (none) and 1.00 of right ones" in card
 

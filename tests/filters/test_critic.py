@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import random
+import shutil
 
 import pytest
 
+from synth.core.aio import run_async
 from synth.core.errors import BudgetReached, WrongUse
 from synth.filters.critic import Critic
+from synth.packs.pack import built_in
+from synth.pipeline.plan import make_plan
+from synth.pipeline.prepare import RunConfig, prepare
 from synth.statistics.thresholds import NotEnoughEvidence
 from tests.conftest import chat, serving
 
@@ -324,3 +329,92 @@ def test_odd_log_probabilities_lose_no_row(content):
     reply["choices"][0]["logprobs"] = {"content": content}
     with serving(lambda body, count: reply) as server:
         assert Critic(teacher="openai/m", api_base=server.url).judge(ROW).keep
+
+
+def last_turn(body):
+    return body["messages"][-1]["content"]
+
+
+def stubborn(body, count):
+    """At temperature 0 the same question brings the same reply; another one brings a verdict."""
+    asked_again = "not in the form" in last_turn(body)
+    return chat(
+        "<critique>ok</critique><verdict>yes</verdict>" if asked_again else "hm"
+    )
+
+
+def test_the_second_question_says_what_was_wrong(tmp_path):
+    with serving(stubborn) as server:
+        critic = Critic(
+            teacher="openai/m",
+            api_base=server.url,
+            journal=str(tmp_path / "j"),
+        )
+        assert critic.judge(ROW).keep
+        first, second = server.bodies
+        assert second["messages"][: len(first["messages"])] == first["messages"]
+        assert second["messages"][-2] == {"role": "assistant", "content": "hm"}
+        assert critic.judge(ROW).keep
+        assert len(server.bodies) == 2, "both replies are in the journal"
+
+
+def test_a_first_question_in_an_older_journal_is_not_asked_again(tmp_path):
+    """What was asked before repairs has its key yet: messages and draw are the same."""
+    with serving(stubborn) as server:
+        critic = Critic(
+            teacher="openai/m",
+            api_base=server.url,
+            journal=str(tmp_path / "j"),
+        )
+        values = critic.values(ROW)
+
+        async def first_only():
+            doors = critic.open_doors()
+            try:
+                door = doors.door("openai/m")
+                request = critic.loaded.steps[0].request(
+                    values,
+                    model="m",
+                    family="openai",
+                    seed_id="of an older version",
+                )
+                await door.ask(request)
+            finally:
+                await doors.close()
+
+        run_async(first_only())
+        assert critic.judge(ROW).keep
+    assert len(server.bodies) == 2
+
+
+def ended(reason):
+    reply = chat("<critique>I go on and on")
+    reply["choices"][0]["finish_reason"] = reason
+    return reply
+
+
+@pytest.mark.parametrize(("temperature", "calls"), [(0.0, 1), (0.7, 2)])
+def test_a_verdict_that_is_cut_off_is_drawn_anew_where_draws_differ(
+    tmp_path, temperature, calls
+):
+    pack = tmp_path / "mine"
+    shutil.copytree(built_in() / "critic_faithful", pack)
+    text = (pack / "pack.yaml").read_text()
+    changed = text.replace("temperature: 0.0", f"temperature: {temperature}")
+    (pack / "pack.yaml").write_text(changed)
+    with serving(lambda body, count: ended("length")) as server:
+        critic = Critic(teacher="openai/m", api_base=server.url, pack=str(pack))
+        assert critic.judge(ROW).reason == "critic_unreadable"
+    assert len(server.bodies) == calls
+
+
+def test_a_plan_counts_second_questions(tmp_path):
+    changes = {"rationale.filters": [{"name": "critic", "votes": 2}]}
+    config = RunConfig(
+        teachers={"teacher": "openai/m", "critic": "openai/m"},
+        overrides=changes,
+        api_base="http://127.0.0.1:9/v1",
+    )
+    rows = [{"question": f"{n} + 1 ?", "target": "1"} for n in range(10)]
+    plan = make_plan(prepare("cot", rows, tmp_path / "o", config))
+    assert plan.summary()["calls"] == 10 + 2 * 10 * 2

@@ -7,11 +7,13 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trl import SFTConfig
 
 from finetune.settings import (
     TrainConfig,
@@ -211,14 +213,30 @@ def test_a_student_that_is_made_is_not_opened(tmp_path):
         model_options(config)
 
 
+def wide(width):
+    """Stands in for a model of a width."""
+    config = SimpleNamespace(hidden_size=width)
+    config.get_text_config = lambda: config
+    return SimpleNamespace(config=config)
+
+
 @pytest.mark.parametrize(
     ("lora", "says"),
     [
         ({"r": "eight"}, "a number"),
         ({"r": True}, "a number"),
         ({"r": 1.5}, "a whole number"),
-        ({"r": 0}, "a rank from 1 on"),
-        ({"r": -4}, "a rank from 1 on"),
+        ({"r": 0}, "a number from 1 on"),
+        ({"r": -4}, "a number from 1 on"),
+        ({"r": 65}, "a rank up to 64"),
+        ({"rank_pattern": {"q_proj": 100}}, "a rank up to 64"),
+        ({"rank_pattern": {"q_proj": 0}}, "a number from 1 on"),
+        ({"lora_alpha": 0}, "a number above 0"),
+        ({"lora_alpha": -8}, "a number above 0"),
+        ({"alpha_pattern": {"q_proj": 0}}, "a number above 0"),
+        ({"lora_dropout": 1.0}, "below 1"),
+        ({"lora_dropout": -0.1}, "from 0 on"),
+        ({"lora_dropout": float("nan")}, "from 0 on"),
         ({"lora_dropout": "none"}, "a number"),
         ({"use_rslora": "off"}, "true or false"),
         ({"lora_alfa": 3}, "Did you mean lora_alpha"),
@@ -227,18 +245,24 @@ def test_a_student_that_is_made_is_not_opened(tmp_path):
 )
 def test_adapters_that_cannot_be_made_are_refused(tmp_path, lora, says):
     with pytest.raises(WrongUse, match="--lora") as caught:
-        peft_config(config_of(tmp_path, lora=lora))
+        peft_config(config_of(tmp_path, lora=lora), wide(64))
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize("lora", [{}, {"r": 4.0, "lora_dropout": 0}])
 def test_adapters_have_whole_ranks_and_fractions_of_dropout(tmp_path, lora):
-    made = peft_config(config_of(tmp_path, lora=lora), "SEQ_2_SEQ_LM")
+    made = peft_config(config_of(tmp_path, lora=lora), wide(16), "SEQ_2_SEQ_LM")
     assert isinstance(made.r, int)
     assert made.r == lora.get("r", 16)
     assert isinstance(made.lora_dropout, float)
     assert made.task_type == "SEQ_2_SEQ_LM"
-    assert peft_config(config_of(tmp_path)) is None
+    assert peft_config(config_of(tmp_path), wide(1)) is None
+
+
+def test_adapters_are_looked_at_before_a_model_opens(tmp_path):
+    config = config_of(tmp_path, lora={"lora_dropout": 2})
+    with pytest.raises(WrongUse, match="--lora lora_dropout: found 2"):
+        trainer_config(SFTConfig, config, "sft")
 
 
 @pytest.mark.parametrize(

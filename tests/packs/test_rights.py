@@ -288,7 +288,7 @@ DATA = {
         ifd.most ifd.prompt json_schema.field language.field language.languages language.least language.words leak_probe.field
         leak_probe.folds leak_probe.most leak_probe.ridge leak_probe.variable leaks.field leaks.gold leaks.hidden leaks.phrases leaks.words
         learnability.answer learnability.field learnability.most length.field length.least length.most length.unit likelihood.field
-        likelihood.mean likelihood.worst long_first.chain long_first.field long_first.most long_first.seed mentions.field mentions.must
+        likelihood.mean likelihood.worst long_first.chain long_first.field long_first.most mentions.field mentions.must
         mentions.never near_duplicate.field near_duplicate.numbers near_duplicate.similarity near_duplicate.words overlap.each overlap.field
         overlap.least overlap.measure overlap.most overlap.other pairwise.chosen pairwise.question pairwise.rejected pass_rate.answer
         pass_rate.least pass_rate.most pass_rate.target per_seed.most pii.fields pii.kinds process_critic.cut process_critic.field
@@ -312,13 +312,14 @@ DATA = {
         algebra.tolerance arithmetic_steps.least entailment.direction entailment.least entailment.unsure equations.asked equations.tolerance
         math_equal.tolerance spans.ellipsis""",
     "synth.exports": """
-        conversation.absent conversation.seed faded.completion faded.context faded.examples faded.prompt labelled.by labelled.reasons
+        conversation.absent faded.completion faded.context faded.examples faded.prompt labelled.by labelled.reasons
         labelled.wrong margins.least margins.most messages.system messages.thoughts mined_pairs.dedup mined_pairs.field mined_pairs.least mined_pairs.longest
         mined_pairs.most_alike mined_pairs.mutual mined_pairs.shortest multitask.tasks preference.by preference.least preference.order preference.other
         preference.per_seed preference.reasons ranked.least sft.completion sft.part sft.prompt sft.thoughts triples.held_out triplets.flat
         triplets.negatives triplets.pick triplets.turned""",
 }  # fmt: skip
-EVERYWHERE = {"unknown", "mode", "into"}
+# A seed goes nowhere but into the draws of who asks, as that of a step's sampling does.
+EVERYWHERE = {"unknown", "mode", "into", "seed"}
 
 
 @pytest.mark.parametrize("room", DATA)

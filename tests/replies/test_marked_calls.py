@@ -76,6 +76,7 @@ ARGUMENTS = '{"city": "Rome", "days": 3}'
         f"<function=weather>{ARGUMENTS}</function><function=now>{{}}</function>",
         f"[TOOL_CALLS]weather[ARGS]{ARGUMENTS}[TOOL_CALLS]now[ARGS]{{}}",
         f"[TOOL_CALLS]weather[CALL_ID]a1b2c3d4e[ARGS]{ARGUMENTS}[TOOL_CALLS]now[ARGS]{{}}",
+        f">>>weather\n{ARGUMENTS}>>>now\n{{}}",
         "[weather(city='Rome', days=3), now()]",
         "<|python_start|>[weather(city='Rome', days=3), now()]<|python_end|>",
         '<|tool_call_start|>[weather(city="Rome", days=3), now()]<|tool_call_end|>',
@@ -115,6 +116,9 @@ def test_every_family_calls_twice(reply):
         "weather(city={1: 2})",
         "weather(city={'a': 1, 'a': 2})",
         "weather(city={**{'a': 1}})",
+        "The weather\n{cold}",
+        'all\n{"city": "Rome"}',
+        ">>> weather",
     ],
 )
 def test_what_calls_no_declared_tool_with_named_values_is_an_answer(reply):
@@ -237,6 +241,37 @@ def test_arguments_of_any_kind_come_back(arguments):
     ):
         calls = marked_calls(f"weather({as_python})", TOOLS)
         assert [call.arguments for call in calls] == [arguments]
+
+
+# What calls are made of, of which the names are those of no declared tool but one.
+PIECES = [
+    "<tool_call>", "</tool_call>", "<function=", ">", "</function>", "<parameter=a>", "</parameter>", '<invoke name="', '">', "</invoke>",
+    "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "functions.", ":0", "[TOOL_CALLS]", "[ARGS]", ">>>", "\n", " ", "```", "```json\n",
+    "<\uff5ctool\u2581call\u2581begin\uff5c>", "function<\uff5ctool\u2581sep\uff5c>", "<\uff5ctool\u2581sep\uff5c>", "<arg_key>a</arg_key>",
+    "<arg_value>1</arg_value>", "<|python_tag|>", "[", "(a=1)", "()", "]", "{}", '{"a": 1}', "The", "`", "rm", "weathers", "Now",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_what_names_no_declared_tool_calls_none(pieces):
+    text = "".join(pieces)
+    assert marked_calls(text, TOOLS) == []
+    _, calls = written_out(text, TOOLS)
+    # A tag without a call that can be read is a mistake, which is answered.
+    assert {call.name for call in calls} <= {"?"}
+
+
+@given(st.lists(st.sampled_from([*PIECES, "now", "weather"]), max_size=12))
+def test_marks_call_declared_tools_alone(pieces):
+    text = "".join(pieces)
+    calls = marked_calls(text, TOOLS)
+    assert {call.name for call in calls} <= {*TOOLS}
+    assert all(call.name in text for call in calls)
+
+
+@given(st.text())
+def test_any_text_without_a_tag_is_an_answer(text):
+    assert marked_calls(text, TOOLS) == []
 
 
 def _is_word(name: str) -> bool:

@@ -139,6 +139,13 @@ def make_library(seed: int = 0, held_out: int = 8) -> Library:
     )
 
 
+def is_about(prompt: str) -> bool:
+    """Whether a prompt is about a passage of the library."""
+    passage = _FENCED.search(prompt)
+    about = passage["passage"] if passage else ""
+    return bool(_THING.search(about) and _PLACE.search(about))
+
+
 def reply(
     prompt: str,
     rng: random.Random,

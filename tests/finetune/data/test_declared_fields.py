@@ -8,8 +8,13 @@ import sys
 import pytest
 
 from finetune.data import declared_fields
-from finetune.data.declared_fields import UNKNOWN, of_class, of_command
-from finetune.settings import _as_declared, check_fields
+from finetune.data.declared_fields import (
+    UNKNOWN,
+    as_declared,
+    of_class,
+    of_command,
+)
+from finetune.settings import check_fields
 from synth.core.errors import WrongUse
 from tests.conftest import write
 from tests.finetune.data.test_trainer_fields import CONFIGS, kinds
@@ -18,7 +23,7 @@ from tests.finetune.data.test_trainer_fields import CONFIGS, kinds
 def taken(kind, value):
     """A value as a field of this kind takes it; None where it refuses it."""
     try:
-        return _as_declared("field", value, kind)
+        return as_declared("field", value, kind)
     except WrongUse:
         return None
 

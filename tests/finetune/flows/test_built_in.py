@@ -180,6 +180,9 @@ ROW = {
     "relation": "xWant",
     "tail": "to rest",
     "text": "All is well .",
+    "query": "all well",
+    "passage": "All is well .",
+    "document": "All is well . Nothing else is .",
     "label": "praise",
     "labels": ["praise", "blame"],
     "concept": "Bees",
@@ -221,3 +224,18 @@ def test_every_flow_is_drawn_and_planned(name, tmp_path):
     for stage in spec.stages():
         assert f"  {stage.name} " in text
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", flow_names())
+def test_a_prompt_is_written_once(name):
+    """What a pack's export says, or a stage before, is no text of a flow's own again."""
+    templates = [
+        source
+        for stage in load(name).spec.stages()
+        for source in (
+            *(stage.select.make.values() if stage.select else ()),
+            stage.answer or "",
+        )
+        if len(source) >= 60
+    ]
+    assert sorted(templates) == sorted({*templates})

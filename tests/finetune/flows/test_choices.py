@@ -63,6 +63,10 @@ def test_a_flow_names_such_a_row_before_anything_is_asked(
         *(f"--rows={one}={file}" for one, file in files.items()),
     )
     assert code == 2, said
-    assert f"--rows {name}={bad}, choices of" in said
-    assert "row 2: found" in said
+    if labels:
+        assert f"--rows {name}={bad}, choices of" in said
+        assert "row 2: found" in said
+    else:
+        assert f"--rows {name}={bad}: found row 2 with query" in said
+        assert "wanted labels, which the stage" in said
     assert not (tmp_path / "out").exists()

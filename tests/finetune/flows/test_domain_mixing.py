@@ -10,6 +10,7 @@ import torch
 
 from finetune.measuring.likelihoods import perplexities
 from finetune.students.load import load_student, start_of
+from finetune.students.optimizers import steps_of
 from synth.core.errors import WrongUse
 from tests.finetune.flows.playing import base_of, play_system
 
@@ -107,6 +108,9 @@ def test_the_weak_domain_is_drawn_more_by_the_papers_formula(tmp_path):
     assert first != second
     models = [played.trained("learn", n)["model"] for n in range(2)]
     assert models == [student, str(played.folder("learn", 0))]
+    # One optimizer takes the steps of all rounds.
+    folders = [str(played.folder("learn", n)) for n in range(2)]
+    assert list(map(steps_of, folders)) == [1, 2]
 
 
 def test_perplexities_need_a_domain_and_a_text(tmp_path):

@@ -184,7 +184,14 @@ def test_built_in_flows_are_sound(name):
             },
             "from 1 on",
         ),
+        ({**LOOK, "evaluate": "retriever", "corpus": "student"}, "a model"),
+        ({**LOOK, "corpus": "asked"}, "beside `corpus`"),
+        ({**LOOK, "evaluate": "retriever", "before": "student"}, "no `before`"),
         ({"pair": "question", "from": "asked"}, "needs: other"),
+        ({**TRAIN, "optimizer": "asked.kept"}, "rows"),
+        ({**TRAIN, "optimizer": "previous.extra"}, "first round has nothing"),
+        ({**TRAIN, "train": "dpo", "optimizer": "student"}, "sft or distill"),
+        ({"select": {}, "from": "asked", "optimizer": "student"}, "optimizer"),
         (
             {
                 "pair": "question",
@@ -214,6 +221,8 @@ HOSTILE = [
     {**DISTIL, "teacher_reads": "{{ prompt }}"},
     {**LOOK, "measures": ["leak:model=/home/model"]},
     {**LOOK, "measures": ["os:system"]},
+    {**LOOK, "evaluate": "retriever", "set": {"corpus": "/etc/passwd"}},
+    {**LOOK, "evaluate": "retriever", "set": {"instructions": "x"}},
     {**TRAIN, "set": {"output_dir": "/home/x"}},
     {**TRAIN, "set": {"report_to": "wandb"}},
     {**TRAIN, "set": {"rollout_url": "http://evil.example/v1"}},

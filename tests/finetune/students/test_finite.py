@@ -5,9 +5,11 @@ kept stays.
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
 from finetune.recipes import senses
@@ -140,3 +142,44 @@ def test_heads_of_senses_end_so_too(tmp_path, monkeypatch):
     assert code == 2, said
     assert "step 1 of the training: found a loss of nan" in said
     assert not (tmp_path / "out" / senses.HEADS).exists()
+
+
+def broken_copy(model, folder, number):
+    """A model one of whose weights is such a number."""
+    shutil.copytree(model, folder)
+    path = folder / "model.safetensors"
+    weights = load_file(str(path))
+    name = max(weights, key=lambda name: weights[name].numel())
+    weights[name].view(-1)[3] = number
+    save_file(weights, str(path), {"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_model_that_is_broken_is_named_before_any_step(
+    tmp_path, name, number
+):
+    words = [*commands(tmp_path)[name]]
+    place = words.index("--model") + 1
+    words[place] = broken_copy(words[place], tmp_path / "broken", number)
+    out = tmp_path / "out"
+    code, said = finetune(*words, "--output", out, *FAST, "--max-steps", "1")
+    assert code == 2, said
+    assert "the model before the first step: found weights of" in said
+    assert "--learning-rate" not in said
+    assert not list(out.glob("*.safetensors"))
+
+
+def test_a_teacher_that_is_broken_blames_no_learning_rate(tmp_path):
+    write(tmp_path / "sums.jsonl", SUMS)
+    teacher = broken_copy(tiny.other(), tmp_path / "teacher", math.nan)
+    code, said = finetune(
+        *("distill", "--data", tmp_path / "sums.jsonl"),
+        *("--model", tiny.causal(), "--teacher", teacher),
+        *("--output", tmp_path / "out", *FAST, "--max-steps", "1"),
+    )
+    assert code == 2, said
+    assert "step 1 of the training: found a loss of nan" in said
+    assert "at the teacher where there is one" in said
+    assert "--learning-rate" not in said
