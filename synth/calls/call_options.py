@@ -4,7 +4,6 @@ how much. A run and a filter that is used as a library say it alike.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +22,8 @@ from synth.teachers.wire.access import (
 AT_ONCE = 64
 # Options that are numbers above 0, where they are said.
 _ABOVE_ZERO = ("concurrency", "rpm", "tpm", "timeout")
+# Those that may be 0, too.
+_FROM_ZERO = ("patience", "budget")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +122,16 @@ class CallOptions:
                 check_known_role(f"{prefix}{option}", role, teachers)
 
     def _check_numbers(self, prefix: str) -> None:
-        for option in _ABOVE_ZERO:
+        for option in (*_ABOVE_ZERO, *_FROM_ZERO):
+            may_be_zero = option in _FROM_ZERO
             for number in by_role(getattr(self, option)).values():
-                if number > 0 and math.isfinite(number):
+                # What is no number is neither above nor below.
+                if number > 0 or (may_be_zero and number == 0):
                     continue
+                wanted = "from 0 on" if may_be_zero else "above 0"
                 raise WrongUse(
                     f"{prefix}{option}",
                     f"{number!r}",
-                    "a number above 0",
+                    f"a number {wanted}",
                     "Say one, or leave it out.",
                 )

@@ -101,6 +101,7 @@ def test_many_servers_judge():
     [
         ({"timeout": 0.0}, "critic:timeout: found 0.0; wanted a number above"),
         ({"patience": float("nan")}, "critic:patience: found nan"),
+        ({"budget": -1.0, "price": "1,1"}, "critic:budget: found -1.0; wanted"),
         ({"rpm": {"openai/m": -1.0}}, "critic:rpm: found -1.0"),
         ({"rpm": {"openai/other": 1.0}}, "role 'openai/other'"),
     ],
