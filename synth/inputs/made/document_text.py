@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.optional import optional
+from synth.inputs.files import encoding_of
 from synth.processes import worker
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -59,6 +60,11 @@ _BREAKS = frozenset(
     }
 )
 _HEADING = re.compile(r"h([1-6])")
+# `<meta charset="koi8-r">`, `<?xml version="1.0" encoding="euc-jp"?>`
+_CHARSET = re.compile(
+    rb"(?:charset|encoding)\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})"
+)
+_LATIN = frozenset({"iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii"})
 
 
 class Unusable(Exception):
@@ -90,8 +96,9 @@ def parts_of(path: Path) -> list[Part]:
     return parts
 
 
-def decoded(raw: bytes) -> str:
-    """A text in UTF-8 or UTF-16 by its mark, else in UTF-8, else in Windows-1252.
+def decoded(raw: bytes, named: str = "") -> str:
+    """A text in UTF-8, UTF-16 or UTF-32 by its first bytes, else in UTF-8, else in the encoding
+    that it names itself, else in Windows-1252.
 
     Raises:
         Unusable: bytes that are no text.
@@ -99,19 +106,26 @@ def decoded(raw: bytes) -> str:
     >>> decoded("häuser".encode()), decoded("häuser".encode("cp1252"))
     ('häuser', 'häuser')
     """
-    for mark, name in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if raw.startswith(mark):
-            return raw.decode(name, "replace")
+    marked = encoding_of(raw[:4])
+    if marked != "utf-8":
+        return raw.decode(marked, "replace")
     if b"\0" in raw[:4096]:
         raise Unusable("bytes that are no text")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+    for encoding in ("utf-8", named):
+        try:
+            return raw.decode(encoding)
+        except (UnicodeError, LookupError):
+            continue
+    return raw.decode("cp1252", "replace")
+
+
+def _named_in(raw: bytes) -> str:
+    """The encoding that a page says it has; "" where it says none, or Latin-1, which stands for
+    Windows-1252 on the web.
+    """
+    said = _CHARSET.search(raw[:1024])
+    name = said[1].decode().lower() if said else ""
+    return "" if name in _LATIN else name
 
 
 def _text(path: Path) -> Iterator[Part]:
@@ -190,7 +204,8 @@ class _Page(HTMLParser):
 def _html(path: Path) -> Iterator[Part]:
     """What stands on a page, without scripts and menus."""
     page = _Page()
-    page.feed(decoded(path.read_bytes()))
+    raw = path.read_bytes()
+    page.feed(decoded(raw, _named_in(raw)))
     page.close()
     page.flush()
     yield from page.parts
