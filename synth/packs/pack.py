@@ -38,6 +38,7 @@ from synth.packs.tooling import (
     check_all_bound,
     check_bindings,
     check_known,
+    check_takes,
 )
 
 RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
@@ -123,6 +124,7 @@ class Pack:
         for step in self.steps:
             if step.tooling:
                 known.update(step.tooling.tools)
+                check_takes(step.tooling.tools, named)
                 bound = step.tooling.with_bound(named)
                 step = replace(step, tooling=bound)  # noqa: PLW2901 - the same step
             steps.append(step)
