@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.records import Row, Verdict, canonical_json
 from synth.core.rows import row_digest
@@ -41,7 +41,7 @@ class ExactDuplicate(StreamedFilter):
         (2, 'exact_duplicate')
     """
 
-    fields: Any = None
+    fields: str | tuple[str, ...] | None = None
     folded: bool = True
 
     reasons: ClassVar[dict[str, str]] = {

@@ -175,8 +175,8 @@ class Pii(RowFilter):
         ['personal', 'secret', 'personal', '']
     """
 
-    fields: Any = None
-    kinds: Any = None
+    fields: str | tuple[str, ...] | None = None
+    kinds: str | tuple[str, ...] | None = None
 
     reasons: ClassVar[dict[str, str]] = {
         "secret": "a key or a password",
