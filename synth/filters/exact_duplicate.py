@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from synth.core.records import Row, Verdict, canonical_json
 from synth.core.rows import row_digest
-from synth.filters.base import StreamedFilter, several
+from synth.filters.base import Names, StreamedFilter, several
 from synth.text.words import plain
 
 # Bytes of a text's digest that say which texts are equal, and of a row's that say which stays.
@@ -41,7 +41,7 @@ class ExactDuplicate(StreamedFilter):
         (2, 'exact_duplicate')
     """
 
-    fields: str | tuple[str, ...] | None = None
+    fields: Names = None
     folded: bool = True
 
     reasons: ClassVar[dict[str, str]] = {

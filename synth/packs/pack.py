@@ -27,6 +27,7 @@ from synth.packs import files as pack_files
 from synth.packs import rights
 from synth.packs.builder import Builder
 from synth.packs.case_schema import CasesSpec
+from synth.packs.field_names import check_steps
 from synth.packs.files import read_text_inside
 from synth.packs.mcp import bindings
 from synth.packs.overrides import apply_overrides, place_of
@@ -224,6 +225,7 @@ class Pack:
                 override=override,
             ) from error
         builder = Builder(folder, spec, lines, allowed)
+        check_steps(spec, builder.where)
         builder.retrieved()
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(
