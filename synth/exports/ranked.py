@@ -24,7 +24,7 @@ class Ranked(Export):
 
     least: int = 2
 
-    counts: ClassVar[Mapping[str, int]] = {"least": 2}
+    counts: ClassVar[Mapping[str, int]] = {"least": 1}
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to ranked"):
