@@ -296,3 +296,32 @@ def test_a_name_that_is_no_utf_8_is_an_input_all_the_same(tmp_path):
     write_jsonl(tmp_path / "o.jsonl", document_rows(folder))
     [row] = read_rows(tmp_path / "o.jsonl")
     assert row["document"] == "a\ufffd.txt"
+
+
+def test_a_word_document_keeps_its_title_deep_headings_and_every_cell(tmp_path):
+    docx = pytest.importorskip("docx")
+    made = docx.Document()
+    made.add_heading("Tea", 0)
+    made.add_heading("Green", 1)
+    made.add_heading("Deep", 8)
+    table = made.add_table(2, 3)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "wide"
+    table.cell(0, 2).text = "5"
+    for place in range(2):
+        table.cell(1, place).text = "5"
+    inside = table.cell(1, 2).add_table(1, 1)
+    inside.cell(0, 0).text = "within"
+    made.save(tmp_path / "tea.docx")
+    [row] = rows_of(tmp_path)
+    assert row["headings"] == ["Tea", "Green", "Deep"]
+    assert row["text"].split("\n\n")[0] == "wide | 5"
+    assert row["text"].split() == [
+        "wide",
+        "|",
+        "5",
+        "5",
+        "|",
+        "5",
+        "|",
+        "within",
+    ]

@@ -2,7 +2,7 @@
 
 `python -m synth.inputs.made.document_text SECONDS` answers one line with one line, as
 `synth.processes.worker` asks: {"path": ...} with {"parts": [[level, text], ...]}, where level is 0
-for a paragraph and 1 to 6 for a heading, or with {"error": ...}. A document may come from a
+for a paragraph and 1 to 10 for a heading, or with {"error": ...}. A document may come from a
 stranger: its size, what it unpacks to, its pages, the time and the memory are bounded.
 """
 
@@ -212,18 +212,37 @@ def _html(path: Path) -> Iterator[Part]:
 
 
 def _docx(path: Path) -> Iterator[Part]:
-    """Paragraphs and headings of a Word document; a row of a table is a paragraph."""
+    """Paragraphs and headings of a Word document, its title above all; a row of a table is a
+    paragraph.
+    """
     _check_packed(path)
     docx = optional("docx", "documents", "synth seeds --documents")
     for block in docx.Document(str(path)).iter_inner_content():
         if hasattr(block, "rows"):
             for row in block.rows:
-                cells = dict.fromkeys(cell.text for cell in row.cells)
-                yield 0, " | ".join(cells)
+                yield 0, _row(row)
             continue
         style = str(block.style.name or "") if block.style else ""
-        level = re.fullmatch(r"Heading ([1-6])", style)
-        yield int(level[1]) if level else int(style == "Title"), block.text
+        level = re.fullmatch(r"Heading ([1-9])", style)
+        yield int(level[1]) + 1 if level else int(style == "Title"), block.text
+
+
+def _row(row: Any) -> str:
+    """The cells of a table's row, each once, with what stands in tables inside them."""
+    # A cell that spans several columns stands in each of them.
+    cells = {cell._tc: cell for cell in row.cells}  # noqa: SLF001 - what makes it the same
+    return " | ".join(map(_cell, cells.values()))
+
+
+def _cell(cell: Any) -> str:
+    """The lines of a cell."""
+    lines: list[str] = []
+    for block in cell.iter_inner_content():
+        if hasattr(block, "rows"):
+            lines.extend(map(_row, block.rows))
+        else:
+            lines.append(block.text)
+    return "\n".join(lines)
 
 
 def _check_packed(path: Path) -> None:
