@@ -464,7 +464,7 @@ def pair(text: str, where: str) -> tuple[str, Any]:
             where,
             repr(text),
             "key=value",
-            "For example --lora r=8,lora_alpha=16.",
+            f"Write it as {where} NAME=VALUE.",
         )
     return key.strip(), scalar(value.strip())
 

@@ -5,7 +5,6 @@ dataset name.
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
@@ -21,6 +20,7 @@ from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
 from synth.inputs.hub import settle_hub
 from synth.inputs.names import beside, is_a_path
+from synth.inputs.readers import rows_of
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs, why_no_pair
 from synth.runs.shard_plan import check_joined
@@ -31,6 +31,17 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# The columns that exports write, of which commands want some.
+_EXPORTS = {
+    "sft": {"prompt", "completion"},
+    "preference": {"prompt", "chosen", "rejected"},
+    "labelled": {"prompt", "completion", "label", "weight"},
+    "multitask": {"prompt", "completion", "task"},
+    "faded": {"context", "prompt", "completion"},
+    "triplets": {"anchor", "positive", "negatives"},
+    "ranked": {"query", "documents", "scores"},
+    "margins": {"anchor", "positive", "negative", "label"},
+}
 _BUILDERS = {
     ".jsonl": "json",
     ".json": "json",
@@ -142,30 +153,21 @@ def _is_blank(path: Path) -> bool:
 
 
 def _odd(path: Path) -> str:
-    """The first cell of a .jsonl file that is of another kind than those above it; "" where none is
-    found.
+    """The first cell of a file that is of another kind than those above it; "" where none is found.
+
+    Raises:
+        WrongUse: what is no row, with its place.
     """
-    if path.suffix != ".jsonl":
-        return ""
-    kinds: dict[str, tuple[str, int]] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                row = json.loads(line) if line.strip() else {}
-            except (ValueError, RecursionError) as error:
-                return f"no JSON in line {number} ({error})"
-            for name, value in row.items() if isinstance(row, dict) else ():
-                kind = type(value).__name__
-                before, first = (
-                    kinds.setdefault(name, (kind, number))
-                    if value is not None
-                    else (kind, number)
-                )
-                if before != kind and {before, kind} != {"int", "float"}:
-                    return (
-                        f"{name} = {value!r:.80} in line {number}, a {kind}, and a {before} "
-                        f"in line {first}"
-                    )
+    kinds: dict[str, tuple[str, str]] = {}
+    for place, row in rows_of(str(path)):
+        for name, value in row.items() if isinstance(row, dict) else ():
+            kind = type(value).__name__
+            before, first = (kind, place)
+            if value is not None:
+                before, first = kinds.setdefault(name, (kind, place))
+            if before != kind and {before, kind} != {"int", "float"}:
+                found = f"{name} = {value!r:.80} in {place}, a {kind}"
+                return f"{found}, and a {before} in {first}"
     return ""
 
 
@@ -210,16 +212,23 @@ def columns(
     """
     missing = [name for name in wanted if name not in rows.column_names]
     if missing:
-        todo = "Write them with `synth export DIR --to sft` (or preference)."
         raise WrongUse(
             f"--input {source}",
             f"columns {', '.join(rows.column_names)}",
             f"columns {', '.join(wanted)}",
-            todo,
+            _written_by(wanted),
         )
     return rows.select_columns(
         [*wanted, *(name for name in also if name in rows.column_names)]
     )
+
+
+def _written_by(wanted: Sequence[str]) -> str:
+    """What to do where columns are missing: the export that writes them, where there is one."""
+    for name, written in _EXPORTS.items():
+        if set(wanted) <= written:
+            return f"Write them with `synth export DIR --to {name}`, or name yours so."
+    return "Name your columns so, or write the missing ones."
 
 
 def sft_rows(source: str | Path) -> Dataset:

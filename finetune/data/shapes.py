@@ -117,7 +117,7 @@ def preferences(
 
 def _preference(row: JsonObject, where: str) -> JsonObject | None:
     chosen, rejected = (
-        _side(row, name, where) for name in ("chosen", "rejected")
+        text_or_messages(row, name, where) for name in ("chosen", "rejected")
     )
     prompt = row.get("prompt")
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -129,7 +129,9 @@ def _preference(row: JsonObject, where: str) -> JsonObject | None:
         return None
     shared = _shared(chosen, rejected)
     before = (
-        [] if prompt is None else _said(_side(row, "prompt", where), "user")
+        []
+        if prompt is None
+        else _said(text_or_messages(row, "prompt", where), "user")
     )
     # A prompt that both sides repeat, perhaps behind a system message, is not said twice.
     repeated = _bare(before) == _bare(shared[len(shared) - len(before) :])
@@ -149,7 +151,7 @@ def _of_texts(
     prompt: object, chosen: str, rejected: str, row: JsonObject, where: str
 ) -> JsonObject:
     if prompt is not None:
-        side = _side(row, "prompt", where)
+        side = text_or_messages(row, "prompt", where)
         if isinstance(side, str):
             return {"prompt": side, "chosen": chosen, "rejected": rejected}
         return {
@@ -200,8 +202,8 @@ def _bare(turns: Sequence[Row]) -> list[tuple[str, str]]:
 
 def _pair(row: JsonObject, side: str, where: str) -> JsonObject:
     """Prompt and completion, both texts or both messages."""
-    prompt = _side(row, "prompt", where)
-    answer = _side(row, side, where)
+    prompt = text_or_messages(row, "prompt", where)
+    answer = text_or_messages(row, side, where)
     if isinstance(prompt, str) and isinstance(answer, str):
         return {"prompt": prompt, side: answer}
     return {"prompt": _said(prompt, "user"), side: _said(answer)}
@@ -215,7 +217,31 @@ def _said(
     return value
 
 
-def _side(row: JsonObject, name: str, where: str) -> str | list[JsonObject]:
+def check_asked(row: Row, where: str) -> None:
+    """Raises WrongUse where a row has neither `prompt` nor `question`, or one that asks nothing: a
+    list without messages, a mapping, true or false.
+    """
+    name = "question" if row.get("prompt") is None else "prompt"
+    asked = row.get(name)
+    if asked is None:
+        raise WrongUse(
+            where,
+            "neither prompt nor question",
+            "one of them",
+            "Fill it in, or take the row out.",
+        )
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        text_or_messages(dict(row), name, where)
+
+
+def text_or_messages(
+    row: JsonObject, name: str, where: str
+) -> str | list[JsonObject]:
+    """A text, or a list of messages.
+
+    Raises:
+        WrongUse: it is neither.
+    """
     if isinstance(row.get(name), list):
         return messages(row, name, where)
     return _text(row, name, where)

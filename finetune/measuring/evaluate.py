@@ -25,7 +25,7 @@ from finetune.data.prompts import (
     rendered,
     text_of,
 )
-from finetune.data.shapes import cleaned, tools_of
+from finetune.data.shapes import check_asked, cleaned, tools_of
 from finetune.measures.base import OF_GROUPS
 from finetune.measuring.compare import ROOM, measures_of
 from finetune.measuring.forms_of_thought import (
@@ -441,14 +441,15 @@ def _check(data: Sequence[Row], where: str) -> None:
             todo,
         )
     for number, row in enumerate(data, 1):
-        for names in (("target", "answer"), ("prompt", "question")):
-            if all(row.get(name) is None for name in names):
-                raise WrongUse(
-                    f"{where} row {number}",
-                    f"neither {names[0]} nor {names[1]}",
-                    "one of them",
-                    "Fill it in, or take the row out.",
-                )
+        place = f"{where} row {number}"
+        if row.get("target") is None and row.get("answer") is None:
+            raise WrongUse(
+                place,
+                "neither target nor answer",
+                "one of them",
+                "Fill it in, or take the row out.",
+            )
+        check_asked(row, place)
 
 
 def prompt_of(row: Row) -> Prompt:

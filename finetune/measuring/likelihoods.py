@@ -14,6 +14,7 @@ from finetune.data.prompts import (
     rendered,
     text_of,
 )
+from finetune.data.shapes import text_or_messages
 from finetune.scoring.models import Model, check_decoder, loss
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -118,11 +119,13 @@ def pairs_of(
         also: other columns that a row must have.
 
     Raises:
-        WrongUse: a row without a text, or without one of these columns.
+        WrongUse: a row without a text, or without one of these columns, or a cell that is neither
+            a text nor a list of messages.
     """
     prompts: list[Prompt] = []
     texts = []
-    for row in rows:
+    for number, row in enumerate(rows, 1):
+        place = f"{where} row {number}"
         said: JsonObject = dict(row)
         text = said.get("text", said.get("completion"))
         if text is None or any(said.get(name) is None for name in also):
@@ -132,6 +135,10 @@ def pairs_of(
                 "; ".join(["prompt and completion, or text", *also]),
                 "Name the columns so.",
             )
-        prompts.append("" if "text" in row else row.get("prompt", ""))
-        texts.append(text_of(text))
+        name = "text" if "text" in row else "completion"
+        texts.append(text_of(text_or_messages(said, name, place)))
+        prompt: Prompt = ""
+        if name == "completion" and said.get("prompt"):
+            prompt = text_or_messages(said, "prompt", place)
+        prompts.append(prompt)
     return prompts, texts

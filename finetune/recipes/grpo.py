@@ -18,6 +18,7 @@ from finetune.data.prompts import (
     of_student,
     text_of,
 )
+from finetune.data.shapes import check_asked
 from finetune.data.tokens import IGNORED
 from finetune.measuring.evaluate import prompt_of, target_of
 from finetune.recipes.rolling import give_weights, rollouts_of
@@ -243,13 +244,7 @@ def _check(
 ) -> None:
     """Refuses data that cannot be asked, or that lacks what a reward reads."""
     for number, row in enumerate(data, 1):
-        if row.get("prompt") is None and row.get("question") is None:
-            raise WrongUse(
-                f"--input {source} row {number}",
-                "neither prompt nor question",
-                "one of them",
-                "Fill it in, or take the row out.",
-            )
+        check_asked(row, f"--input {source} row {number}")
     columns = {name for row in data for name in row}
     given = columns | {*read, "completion", "finish_reason"}
     if "answer" in columns:

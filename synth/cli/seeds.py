@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from synth.cli.command_group import output_option, say
 from synth.core.errors import WrongUse
+from synth.core.records import Fields
 
 
 @click.command()
@@ -78,7 +80,29 @@ def seeds(
     else:
         assert logs is not None  # noqa: S101 - one of three
         made = log_rows(logs, passed)
-    count = write_jsonl(output, made)
-    for name, why in sorted(passed.items()):
-        say(f"synth: note: {name} is passed over: {why}", err=True)
+    try:
+        count = write_jsonl(output, _some(made, given[0]))
+    finally:
+        for name, why in sorted(passed.items()):
+            line = f"synth: note: {name} is passed over: {why}"
+            say(line, err=True)
     say(f"{count:,} rows -> {output}")
+
+
+def _some(rows: Iterator[Fields], source: Path) -> Iterator[Fields]:
+    """Rows, one at least.
+
+    Raises:
+        WrongUse: there is none.
+    """
+    none = True
+    for row in rows:
+        none = False
+        yield row
+    if none:
+        raise WrongUse(
+            str(source),
+            "no row in it",
+            "a source of one row at least",
+            "See why its files are passed over.",
+        )

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Row, canonical_json
@@ -19,6 +19,15 @@ from synth.runs.publisher import RunFolder
 @dataclass(frozen=True, kw_only=True)
 class Export(ABC):
     """Base of all export formats."""
+
+    # Parameters that count something, with the least that each may be.
+    counts: ClassVar[Mapping[str, int]] = {}
+
+    def __post_init__(self) -> None:
+        for name, least in self.counts.items():
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} {value}; {least} or more")
 
     @abstractmethod
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synth.core.records import Fields
 from synth.exports.base import Export, spec_of
@@ -30,6 +31,8 @@ class Conversation(Export):
 
     absent: int = 2
     seed: int = 0
+
+    counts: ClassVar[Mapping[str, int]] = {"absent": 0}
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synth.core.records import Fields
 from synth.exports.base import Export
@@ -24,6 +25,8 @@ class Margins(Export):
 
     least: float = 1e-9
     most: int = 16
+
+    counts: ClassVar[Mapping[str, int]] = {"most": 1}
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to margins"):

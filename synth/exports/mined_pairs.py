@@ -8,7 +8,8 @@ from functools import cached_property
 from itertools import combinations, groupby
 from operator import itemgetter
 
-from synth.core.records import Fields
+from synth.core.errors import WrongUse, did_you_mean
+from synth.core.records import Fields, Row
 from synth.exports.base import Export
 from synth.filters.paraphrase import PairRule, Paraphrase
 from synth.local_models.scores import entailment
@@ -39,9 +40,13 @@ class MinedPairs(PairRule, Export):
     dedup: bool = True
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:  # noqa: ARG002
-        """Training rows, in the order of the run: at most one a text."""
+        """Training rows, in the order of the run: at most one a text.
+
+        Raises:
+            WrongUse: a row has no text in the field.
+        """
         for seed, rows in groupby(run.rows(), key=itemgetter("id")):
-            texts = [str(row[self.field]) for row in rows]
+            texts = map(self._text, rows)
             different = list(dict.fromkeys(texts))
             pairs = list(self.pairs(different))
             for score, source, target in self.distinct(pairs):
@@ -51,6 +56,22 @@ class MinedPairs(PairRule, Export):
                     "completion": target,
                     "rouge_l": round(score, 4),
                 }
+
+    def _text(self, row: Row) -> str:
+        """The text of a row."""
+        value = row.get(self.field)
+        if isinstance(value, str):
+            return value
+        texts = [name for name in row if isinstance(row[name], str)]
+        got = "no such field"
+        if self.field in row:
+            got = f"a {type(value).__name__}"
+        raise WrongUse(
+            f"--to mined_pairs:field={self.field}, row {row['id']}",
+            got,
+            "a field of text",
+            did_you_mean(self.field, texts),
+        )
 
     def pairs(self, texts: list[str]) -> Iterator[Pair]:
         """(ROUGE-L, text, its least similar partner) of each text that has one."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import ClassVar, Literal
 
 from synth.core.records import Fields
 from synth.exports.base import Export
@@ -40,7 +40,10 @@ class Preference(Export):
     by: str | None = None
     least: float = 0.1
 
+    counts: ClassVar[Mapping[str, int]] = {"per_seed": 1}
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.by is not None:
             split_name(self.by)
             if self.other is not None or not self.least > 0:

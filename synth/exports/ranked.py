@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synth.core.records import Fields
 from synth.exports.base import Export
@@ -22,6 +23,8 @@ class Ranked(Export):
     """
 
     least: int = 2
+
+    counts: ClassVar[Mapping[str, int]] = {"least": 1}
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to ranked"):

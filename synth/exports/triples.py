@@ -26,6 +26,13 @@ class Triples(Export):
 
     held_out: tuple[float, float] = (0.1, 0.1)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.held_out) < 0 or not sum(self.held_out) < 1:
+            raise ValueError(
+                f"held_out {list(self.held_out)}; shares that leave some for train"
+            )
+
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         """Training rows, in the order of the run.
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from synth.core.records import Fields
 from synth.exports.base import Export
@@ -33,6 +33,8 @@ class Triplets(Export):
     pick: Literal["bottom", "top"] = "bottom"
     flat: bool = False
     turned: bool = False
+
+    counts: ClassVar[Mapping[str, int]] = {"negatives": 0}
 
     def rows(self, run: RunFolder, pack: Pack) -> Iterator[Fields]:
         for listing in listings(run, pack, "--to triplets"):

@@ -52,6 +52,10 @@ _NAME_FIELDS = {
 }
 
 
+# A parameter that takes one name or a list of them.
+Names = str | tuple[str, ...] | None
+
+
 def several(given: Any) -> tuple[Any, ...]:
     """A parameter that takes one name or a list of them.
 

@@ -59,7 +59,11 @@ class AskingFilter(CallOptions, Filter):
                 "a pack of one plain question",
                 "Name a pack without `retrieve`, `talk` and chosen demonstrations.",
             )
+        self.check_pack(loaded)
         return loaded
+
+    def check_pack(self, pack: Pack) -> None:
+        """Raises WrongUse where a pack's replies cannot be read as the filter reads them."""
 
     def step(self, teacher: str | None = None) -> Step:
         """The one question of the pack, put to a teacher."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.core.aio import run_async
-from synth.core.errors import RowFault, TeacherError
+from synth.core.errors import RowFault, TeacherError, WrongUse, did_you_mean
 from synth.core.records import Row, Verdict
 from synth.filters.base_asking import AskingFilter
 from synth.statistics.curves import probability
@@ -16,6 +16,7 @@ from synth.statistics.curves import probability
 if TYPE_CHECKING:
     from synth.calls.door import Doors
     from synth.calls.reading import Reading
+    from synth.packs.pack import Pack
     from synth.packs.step import Step
 
 
@@ -89,6 +90,45 @@ class Critic(AskingFilter):
         "critic_failed": "no reply came",
         "critic_empty": "there is nothing to judge",
     }
+
+    def __post_init__(self) -> None:
+        if self.least is not None and not 0 <= self.least <= 1:
+            raise ValueError(f"least {self.least:g}; 0 to 1")
+
+    def check_pack(self, pack: Pack) -> None:
+        """Raises WrongUse where a pack has no such verdict, or one that can never be `accept`."""
+        kinds = pack.steps[0].produces()
+        where = f"critic with pack {self.pack!r}: verdict_field"
+        if self.verdict_field not in kinds:
+            raise WrongUse(
+                where,
+                repr(self.verdict_field),
+                "a field that the pack's reply is read into",
+                did_you_mean(self.verdict_field, kinds),
+            )
+        if kinds[self.verdict_field] != "number" or self.scale is not None:
+            return
+        try:
+            float(self.accept)
+        except ValueError as error:
+            raise WrongUse(
+                where,
+                f"{self.verdict_field!r}, a number, which is never {self.accept!r}",
+                "a `scale` that says what each number is worth, or a number as `accept`",
+                'Such as scale: {"1": 0, "2": 0.5, "3": 1}, or `accept: 1`.',
+            ) from error
+
+    def unknown_field(self, names: Collection[str]) -> tuple[str, str] | None:
+        """The same, and the inputs that the pack cannot do without."""
+        for name, spec in self.loaded.spec.inputs.items():
+            there = {name, *spec.aliases} & {*names}
+            if not there and not spec.optional:
+                todo = (
+                    f"The critic's pack {self.pack!r} needs it: name another pack, "
+                    "or write the field before the filter."
+                )
+                return name, todo
+        return super().unknown_field(names)
 
     def roles(self) -> tuple[str, ...]:
         """All members."""

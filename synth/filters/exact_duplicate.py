@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from synth.core.records import Row, Verdict, canonical_json
 from synth.core.rows import row_digest
-from synth.filters.base import StreamedFilter, several
+from synth.filters.base import Names, StreamedFilter, several
 from synth.text.words import plain
 
 # Bytes of a text's digest that say which texts are equal, and of a row's that say which stays.
@@ -41,7 +41,7 @@ class ExactDuplicate(StreamedFilter):
         (2, 'exact_duplicate')
     """
 
-    fields: Any = None
+    fields: Names = None
     folded: bool = True
 
     reasons: ClassVar[dict[str, str]] = {

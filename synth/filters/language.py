@@ -44,7 +44,7 @@ class Language(RowFilter):
         ['', 'other_language', 'unsure']
     """
 
-    languages: Any = "en"
+    languages: str | tuple[str, ...] = "en"
     field: str = "rationale"
     words: int = 5
     least: float = 0.6

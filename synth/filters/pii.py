@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from synth.core.records import Row, Verdict
 from synth.core.rows import text_of
-from synth.filters.base import RowFilter, several
+from synth.filters.base import Names, RowFilter, several
 
 MOST_CHARS = 200_000
 
@@ -175,8 +175,8 @@ class Pii(RowFilter):
         ['personal', 'secret', 'personal', '']
     """
 
-    fields: Any = None
-    kinds: Any = None
+    fields: Names = None
+    kinds: Names = None
 
     reasons: ClassVar[dict[str, str]] = {
         "secret": "a key or a password",

@@ -30,7 +30,7 @@ from synth.packs.demonstrations import (
     demonstration,
     not_rendered,
 )
-from synth.packs.field_names import check_name, check_text
+from synth.packs.field_names import check_list, check_name, check_text
 from synth.packs.files import read_text_inside
 from synth.packs.reply_schema import asking_in_form, reader
 from synth.packs.schema import PackSpec, StepSpec
@@ -80,8 +80,8 @@ class Builder:
         gathers = self.gathered(index, spec)
         extra = {spec.each[1], "history", "index"} if spec.each else set()
         if spec.spread:
-            self.require(
-                spec.spread[0], set(), self.where("steps", index, "spread")
+            self.require_list(
+                spec.spread[0], self.where("steps", index, "spread")
             )
             extra.add(spec.spread[1])
         if spec.rescues:
@@ -89,9 +89,7 @@ class Builder:
             extra.add("attempt")
         sets = self.written(("steps", index, "set"), spec.set, extra)
         if spec.each:
-            self.require(
-                spec.each[0], set(), self.where("steps", index, "each")
-            )
+            self.require_list(spec.each[0], self.where("steps", index, "each"))
         retrieves = self.retrieves(index, spec.name)
         user = self.file(f"{spec.name}.user.j2", extra, needed=True)
         assert user is not None  # noqa: S101 - needed=True raises
@@ -473,12 +471,16 @@ class Builder:
         path = self.folder / name
         if not needed and not os.path.lexists(path):
             return None
-        return self.check(
-            self.templates.compile(
-                read_text_inside(self.folder, name), str(path)
-            ),
-            extra,
-        )
+        text = read_text_inside(self.folder, name)
+        found = self.check(self.templates.compile(text, str(path)), extra)
+        if needed and not found.variables and not found.render({}).strip():
+            raise WrongUse(
+                found.where,
+                "a template that says nothing",
+                "what the step asks",
+                "Write the question into it.",
+            )
+        return found
 
     def inline(self, text: str, where: str, extra: set[str]) -> Template:
         """A template of pack.yaml, its variables checked."""
@@ -509,6 +511,11 @@ class Builder:
                 did_you_mean(variable, {*self.kinds, *extra}),
             )
 
+    def require_list(self, name: str, where: str) -> None:
+        """Raises WrongUse where no input or earlier step declares a list of that name."""
+        self.require(name, set(), where)
+        check_list(name, self.spec, self.made, where)
+
     def exports(
         self, *, whole: bool
     ) -> dict[str, dict[str, dict[str, Template]]]:
@@ -529,7 +536,8 @@ class Builder:
         messages = self.spec.exports.messages
         if messages and messages.each:
             head = messages.each.partition(".")[0]
-            self.require(head, set(), self.where("exports", "messages", "each"))
+            where = self.where("exports", "messages", "each")
+            self.require_list(head, where)
         for name in self.spec.inputs:
             if whole and name not in self.used:
                 todo = "Use it in a template or a filter, or take it out."
@@ -559,7 +567,7 @@ class Builder:
         extra: set[str] = set()
         if each:
             head, _, inner = each.partition(".")
-            self.require(head, set(), where)
+            self.require_list(head, where)
             element = self.kinds[head]
             element = (
                 element.get(inner)

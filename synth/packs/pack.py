@@ -27,6 +27,7 @@ from synth.packs import files as pack_files
 from synth.packs import rights
 from synth.packs.builder import Builder
 from synth.packs.case_schema import CasesSpec
+from synth.packs.field_names import check_steps
 from synth.packs.files import read_text_inside
 from synth.packs.mcp import bindings
 from synth.packs.overrides import apply_overrides, place_of
@@ -38,6 +39,7 @@ from synth.packs.tooling import (
     check_all_bound,
     check_bindings,
     check_known,
+    check_takes,
 )
 
 RENDERED = ("reply", "prompt", "completion", "meta", "id", "reason", "detail")
@@ -123,6 +125,7 @@ class Pack:
         for step in self.steps:
             if step.tooling:
                 known.update(step.tooling.tools)
+                check_takes(step.tooling.tools, named)
                 bound = step.tooling.with_bound(named)
                 step = replace(step, tooling=bound)  # noqa: PLW2901 - the same step
             steps.append(step)
@@ -222,6 +225,7 @@ class Pack:
                 override=override,
             ) from error
         builder = Builder(folder, spec, lines, allowed)
+        check_steps(spec, builder.where)
         builder.retrieved()
         steps = tuple(builder.step(i, s) for i, s in enumerate(spec.steps))
         hashed = pack_files.digest(

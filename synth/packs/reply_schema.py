@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from synth.core.records import Fields, Row
 from synth.packs.files import read_text_inside
 from synth.packs.step import Step
 from synth.parsers.json_object import JsonObject
+from synth.replies import schemas
 
 _WANTED = "a JSON Schema, a .json file of the pack, or module:Model"
 
@@ -42,6 +43,10 @@ class ModelObject(JsonObject):
             first = error.errors()[0]
             place = ".".join(map(str, ("$", *first["loc"])))
             return f"{place}: {first['msg']}"[:200]
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a validator of the user's
+            # It judged other values; this one it did not take.
+            said = f"{type(error).__name__}: {error}"[:160]
+            return f"$: {self.model.__name__} raised {said}"
         return ""
 
 
@@ -65,8 +70,8 @@ def reader(
     try:
         if isinstance(schema, str) and not schema.endswith(".json"):
             model = _model(schema, where, allowed)
-            return ModelObject(fits=model.model_json_schema(), model=model)
-        fits = schema if isinstance(schema, dict) else _file(schema, folder)
+            return ModelObject(fits=_schema_of(model, schema), model=model)
+        fits = schema if isinstance(schema, Mapping) else _file(schema, folder)
         return JsonObject(fits=fits)
     except WrongUse as error:
         place, *rest = error.args
@@ -80,6 +85,18 @@ def reader(
             "a schema that endpoints can hold replies to",
             "docs/packs.md says what it may hold.",
         ) from error
+
+
+def _schema_of(model: type[pydantic.BaseModel], name: str) -> Fields:
+    """The schema of a model, without what no endpoint holds replies to: the model judges the rest.
+
+    Raises:
+        ValueError: the model has none, or none within bounds.
+    """
+    try:
+        return schemas.held(model.model_json_schema(), loose=True)
+    except pydantic.PydanticUserError as error:
+        raise ValueError(f"{name}: {error.message}"[:300]) from error
 
 
 def _file(name: str, folder: Path) -> Row:

@@ -4,11 +4,11 @@ line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import pydantic
+from pydantic.fields import FieldInfo
 
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.strict_yaml import line_of
@@ -72,7 +72,7 @@ def spelt(
             where,
             f"key {spot}",
             "a key that it knows",
-            did_you_mean(str(at[-1]), _keys(model, fault["loc"])),
+            _advice(model, fault["loc"], override is not None),
         )
     if fault["type"] == "missing":
         parent = ".".join(map(str, at[:-1]))
@@ -107,23 +107,58 @@ def _wanted(fault: ErrorDetails) -> str:
     return text
 
 
-def _keys(
+def _advice(
+    model: type[pydantic.BaseModel],
+    at: tuple[int | str, ...],
+    is_set: bool,
+) -> str:
+    """Where an unknown key belongs, or which one may be meant.
+
+    Args:
+        model: of the whole file.
+        at: the keys that lead to it.
+        is_set: whether `--set` named it, which may leave out `sampling`.
+    """
+    key = str(at[-1])
+    above = _models(model, at)
+    here = above[-1]
+    keys = _keys(here)
+    if is_set and here is StepSpec:
+        return did_you_mean(key, [*keys, *SamplingSpec.model_fields])
+    for name, field in _fields(here).items():
+        inner = _model_in(field.annotation)
+        if inner is not None and key in _keys(inner):
+            return f"It stands below `{name}`."
+    if len(above) > 1 and key in _keys(above[-2]):
+        return "It stands one level higher."
+    return did_you_mean(key, keys)
+
+
+def _models(
     model: type[pydantic.BaseModel], at: tuple[int | str, ...]
-) -> Iterable[str]:
-    """The keys that may stand where an unknown one does."""
+) -> list[type[pydantic.BaseModel]]:
+    """The models that the keys above an unknown one lead through."""
+    models = [model]
     for key in at[:-1]:
         if key == CHOSEN:
-            model = ChosenDemonstrationsSpec
-        field = model.model_fields.get(str(key))
-        if field is not None:
-            model = _model_in(field.annotation) or model
-    if model is StepSpec:
-        # `--set` may leave out `sampling`.
-        return [*StepSpec.model_fields, *SamplingSpec.model_fields]
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(field.alias or name)
-    return keys
+            models.append(ChosenDemonstrationsSpec)
+        field = _fields(models[-1]).get(str(key))
+        inner = _model_in(field.annotation) if field else None
+        if inner is not None:
+            models.append(inner)
+    return models
+
+
+def _fields(model: type[pydantic.BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a model by the names that a file has for them."""
+    return {
+        field.alias or name: field for name, field in model.model_fields.items()
+    }
+
+
+def _keys(model: type[pydantic.BaseModel]) -> list[str]:
+    """The keys that a file may say."""
+    return list(_fields(model))
 
 
 def _model_in(annotation: Any) -> type[pydantic.BaseModel] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
@@ -138,6 +139,33 @@ def check_bindings(named: Mapping[str, str], allowed: Collection[str]) -> None:
                 "a function",
                 "Name a function of the module.",
             )
+
+
+def check_takes(tools: Mapping[str, Tool], named: Mapping[str, str]) -> None:
+    """Raises WrongUse where a function cannot be called with the arguments that its tool declares:
+    with those that are required, and with all of them.
+    """
+    for name, target in named.items():
+        if name not in tools or is_role(target) or target.startswith(PREFIX):
+            continue
+        where = f"--tool {name}={target}"
+        try:
+            signature = inspect.signature(imported(target, where))
+        except (TypeError, ValueError):
+            # A function of C's says nothing of its arguments.
+            continue
+        parameters = tools[name].parameters
+        for taken in (parameters.get("required", ()), parameters["properties"]):
+            given = dict.fromkeys(taken)
+            try:
+                signature.bind(**given)
+            except TypeError as error:
+                raise WrongUse(
+                    where,
+                    f"a function {target.rpartition(':')[2]}{signature}: {error}",
+                    f"one that takes {', '.join(given) or 'nothing'} by name",
+                    "Change the function, or the tool's `parameters` in pack.yaml.",
+                ) from error
 
 
 def is_role(target: str) -> bool:

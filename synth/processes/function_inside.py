@@ -10,9 +10,12 @@ import asyncio
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+
+import pydantic_core
 
 from synth.core.plugins import imported
 from synth.core.records import Values, finite
@@ -26,7 +29,7 @@ class Called:
     """Answers each message with what the function returns.
 
     Args:
-        function: plain or async; its arguments come by name.
+        function: plain or async, or a generator; its arguments come by name.
         most: characters of an answer; one more is sent, so that who reads it sees a cut.
     """
 
@@ -37,19 +40,57 @@ class Called:
         """{"text"}: what it returns, {"error"}: how it failed, and its whole `length`."""
         try:
             value = self.function(**message["arguments"])
-            if inspect.iscoroutine(value):
-                value = asyncio.run(value)
+            if inspect.isawaitable(value):
+                value = asyncio.run(_awaited(value))
+            elif inspect.isasyncgen(value):
+                value = asyncio.run(_first(value, self.most))
+            elif isinstance(value, Iterator):
+                # What is longer would be cut.
+                value = list(islice(value, self.most))
             text = _text(value)
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a tool is an error of it, too
             return {"error": _whole(_why(error))}
         return {"text": _whole(text[: self.most]), "length": len(text)}
 
 
+async def _awaited(value: Awaitable[Any]) -> Any:
+    return await value
+
+
+async def _first(values: AsyncIterator[Any], most: int) -> list[Any]:
+    """The first values of an asynchronous generator."""
+    found: list[Any] = []
+    async for value in values:
+        found.append(value)
+        if len(found) >= most:
+            break
+    return found
+
+
 def _text(value: Any) -> str:
-    """A result as text; what is no text is JSON."""
+    """A result as text; what is no text is JSON, dataclasses and pydantic's models too.
+
+    Raises:
+        TypeError: it holds what only its own program can read, such as a function.
+    """
     if isinstance(value, str):
         return str(value)
-    return json.dumps(finite(value), ensure_ascii=False, default=str)
+    meant = pydantic_core.to_jsonable_python(value, fallback=_meant)
+    return json.dumps(finite(meant), ensure_ascii=False)
+
+
+def _meant(value: Any) -> Any:
+    """What a value of no kind that pydantic knows stands for: numpy's and pandas' as lists and
+    mappings, others as the text that their class writes.
+    """
+    for way in ("tolist", "to_dict"):
+        turn = getattr(value, way, None)
+        if callable(turn):
+            return turn()
+    kind = type(value)
+    if all("__str__" not in vars(base) for base in kind.__mro__[:-1]):
+        raise TypeError(f"a {kind.__name__}, which is neither text nor JSON")
+    return str(value)
 
 
 def _why(error: BaseException) -> str:

@@ -47,20 +47,26 @@ _ESCAPE = lazy_pattern(
     r"""\\(?:[\\"/]|u[0-9a-fA-F]{4}|(?P<word>[A-Za-z]+)|(?P<sign>[^\s'])|)"""
 )
 # No look-ahead stands in a group that ends with *+: Python 3.11.2 misreads that.
-_TOKEN = lazy_pattern(
-    r"""(?P<text>"(?:[^"\\]|\\.)*+")"""
-    r"""|(?P<single>'(?>(?:[^'\\]++|\\.|'(?!\s{0,20}[,:}\]]))*)')"""
-    "|(?P<curly>\u201c[^\u201d]*+\u201d)"
-    r"""|(?P<comment>//[^\n]*|/\*[^*]*+\*++(?:[^*/][^*]*+\*++)*+/|\#[^\n]*)"""
-    r"""|(?P<word>[A-Za-z_$][\w$]*+)|(?P<space>\s++)|(?P<other>[-+.\w]++|.)""",
-    re.DOTALL,
+# These open a text where a value may stand, and nowhere else: elsewhere each would be looked at up
+# to the end of the reply.
+_OTHER_TEXTS = (
+    r"""(?P<single>'(?>(?:[^'\\]++|\\.|'(?!\s{0,20}[,:}\]]))*)')"""
+    "|(?P<curly>\u201c[^\u201d]*+\u201d)|"
 )
+_REST = (
+    r"""(?P<text>"(?:[^"\\]|\\.)*+")|(?P<open>"(?:[^"\\]|\\.)*+)"""
+    # A comment without end is all that follows: what begins in it is not looked at again.
+    r"""|(?P<comment>//[^\n]*|/\*[^*]*+\*++(?:[^*/][^*]*+\*++)*+/|/\*.*+|\#[^\n]*)"""
+    r"""|(?P<word>[A-Za-z_$][\w$]*+)|(?P<space>\s++)|(?P<other>[-+.\w]++|.)"""
+)
+_VALUE = lazy_pattern(_OTHER_TEXTS + _REST, re.DOTALL)
+_TOKEN = lazy_pattern(_REST, re.DOTALL)
 _CONTROL = lazy_pattern(r"[\x00-\x1f]")
 _IN_SINGLE = lazy_pattern(r"""\\(.)|(")""", re.DOTALL)
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 LATEX = "LaTeX's backslashes"
 _QUOTES = "other quotation marks"
-_OPEN_QUOTES = ('"', "'", "\u201c")
+_OPEN_QUOTES = ("'", "\u201c")
 
 
 def keep_backslashes(text: str) -> str:
@@ -117,17 +123,18 @@ def lenient(text: str, at: int) -> tuple[str, int, list[str]] | None:
     made: list[str] = []
     changed: set[str] = set()
     depth, last = 0, ""  # the last token that is no white space
-    for token in _TOKEN.finditer(text, at):
+    begins_value = False
+    while token := (_VALUE if begins_value else _TOKEN).match(text, at):
+        at = token.end()
         kind = token.lastgroup
         token_text = token[0]
-        begins_value = last in ("{", "[", ",", ":")
         if kind == "space" or (
             kind == "comment" and (token_text[0] != "#" or last != ":")
         ):
             made.append(token_text if kind == "space" else " ")
             changed.update(["comments"] if kind == "comment" else [])
             continue
-        if begins_value and token_text in _OPEN_QUOTES:
+        if kind == "open" or (begins_value and token_text in _OPEN_QUOTES):
             return None  # a text that never ends
         if kind in ("text", "single", "curly"):
             token_text = (
@@ -147,6 +154,7 @@ def lenient(text: str, at: int) -> tuple[str, int, list[str]] | None:
         depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token_text, 0)
         made.append(token_text)
         last = token_text
+        begins_value = last in ("{", "[", ",", ":")
         if depth == 0:
             return "".join(made), token.end(), sorted(changed)
     return None

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from synth.core.patterns import lazy_pattern
 from synth.core.records import Fields, Row, canonical_json
@@ -28,7 +29,19 @@ _NAMED = "properties"
 _DEFINED = ("$defs", "definitions")
 # Keywords whose value is a number from 0 on.
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
-# Keywords that say something and hold nothing.
+# Keywords that say something to other programs; they are left out.
+_UNSENT = frozenset(
+    {
+        "$anchor",
+        "contentEncoding",
+        "contentMediaType",
+        "deprecated",
+        "discriminator",
+        "readOnly",
+        "writeOnly",
+    }
+)
+# Keywords whose value is no schema.
 _PLAIN = frozenset(
     {
         "$comment",
@@ -56,6 +69,7 @@ _PLAIN = frozenset(
 _REPEATED = lazy_pattern(
     r"\((?:[^()\\]|\\.)*(?:[*+]|\{\d*,\})(?:[^()\\]|\\.)*\)(?:[*+]|\{\d*,\})"
 )
+_TAKEN = _PLAIN.union(_ONE, _MANY, (_NAMED, "$ref"))
 _KINDS = {
     "string": "text",
     "number": "number",
@@ -69,11 +83,13 @@ _WORDS = (
 )
 
 
-def held(schema: Any) -> Fields:
+def held(schema: Any, *, loose: bool = False) -> Fields:
     """A schema of objects within bounds, with its references written out.
 
     Args:
         schema: a JSON Schema whose top is an object with properties.
+        loose: whether keywords that no endpoint holds replies to are left out, since something else
+            judges the replies too.
 
     Raises:
         ValueError: it is none, refers outside or to itself, or crosses a bound.
@@ -90,7 +106,7 @@ def held(schema: Any) -> Fields:
     """
     if not isinstance(schema, Mapping):
         raise ValueError("a schema is a mapping")  # noqa: TRY004 - a pack's mistake
-    written = _Writer(schema).written(schema, "$", ())
+    written = _Writer(schema, loose).written(schema, "$", ())
     if written.get("type") != "object" or not written.get(_NAMED):
         raise ValueError(
             "the top of a schema is `type: object` with `properties`: each is a field"
@@ -106,8 +122,9 @@ def held(schema: Any) -> Fields:
 class _Writer:
     """Copies a schema with its references in place."""
 
-    def __init__(self, root: Row) -> None:
+    def __init__(self, root: Row, loose: bool) -> None:
         self.root = root
+        self.loose = loose
         self.nodes = 0
 
     def written(
@@ -137,7 +154,12 @@ class _Writer:
             return self._referred(schema, at, path)
         out: Fields = {}
         for key, value in schema.items():
-            if key in _DEFINED:
+            if key in _DEFINED or key in _UNSENT:
+                continue
+            # References inside the whole begin at its own base.
+            if key == "$id" and schema is self.root:
+                continue
+            if self.loose and not _is_taken(key, value):
                 continue
             out[key] = self._keyword(
                 key,
@@ -156,7 +178,9 @@ class _Writer:
     ) -> Any:
         """The value of one keyword."""
         deeper = (*path, str(key))
-        if key == _NAMED and isinstance(value, Mapping):
+        if key == _NAMED:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{at}: no mapping of names to schemas")
             return {
                 str(name): self.written(
                     inner,
@@ -165,7 +189,9 @@ class _Writer:
                 )
                 for name, inner in value.items()
             }
-        if key in _MANY and isinstance(value, list):
+        if key in _MANY:
+            if not isinstance(value, list):
+                raise ValueError(f"{at}: no list of schemas")
             return [
                 self.written(
                     inner,
@@ -185,6 +211,19 @@ class _Writer:
         _check_plain(key, value, at)
         return value
 
+    def _at(self, reference: str) -> Any:
+        """What stands at a JSON pointer (RFC 6901) such as `#/$defs/a~1b`; None for nothing."""
+        found: Any = self.root
+        for part in unquote(reference[1:]).split("/")[1:]:
+            name = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, Mapping):
+                found = found.get(name)
+            elif isinstance(found, list) and name.isdecimal():
+                found = dict(enumerate(found)).get(int(name))
+            else:
+                return None
+        return found
+
     def _referred(
         self,
         schema: Row,
@@ -193,16 +232,14 @@ class _Writer:
     ) -> Fields:
         """What a reference stands for, with what is said beside it."""
         reference = str(schema["$ref"])
-        if not reference.startswith("#/"):
+        if reference != "#" and not reference.startswith("#/"):
             raise ValueError(f"{at}: a reference outside: {reference[:80]}")
-        if reference in path:
+        if reference in path or reference == "#":
             raise ValueError(
                 f"{at}: {reference[:80]} holds itself: a reply to it has no end. Write out the "
                 "levels that you want"
             )
-        found: Any = self.root
-        for name in reference[2:].split("/"):
-            found = found.get(name) if isinstance(found, Mapping) else None
+        found = self._at(reference)
         if found is None:
             raise ValueError(f"{at}: {reference[:80]} stands nowhere")
         beside = {key: part for key, part in schema.items() if key != "$ref"}
@@ -212,6 +249,20 @@ class _Writer:
             (*path, reference),
         )
         return {**meant, **self.written(beside, at, path)}
+
+
+def _is_taken(key: Any, value: Any) -> bool:
+    """Whether an endpoint can hold replies to a keyword; a pattern may be in words of Rust's that
+    Python does not know.
+    """
+    if key not in _TAKEN:
+        return False
+    try:
+        if key == "pattern":
+            _check_plain(key, value, "")
+    except ValueError:
+        return False
+    return True
 
 
 def _check_plain(

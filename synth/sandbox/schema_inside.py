@@ -20,6 +20,8 @@ from synth.core.optional import optional
 from synth.processes import worker
 
 MOST_MEMORY = 1024 * 1024 * 1024
+# What jsonschema and referencing raise over `$schema: 5`, `$id: "http://[x"` and their like.
+_BROKEN = (AttributeError, LookupError, TypeError, ValueError)
 
 
 def misfit(schema: str, value: Any) -> str:
@@ -27,6 +29,9 @@ def misfit(schema: str, value: Any) -> str:
 
     Raises:
         RowFault: the schema is none, or refers to what it does not hold.
+
+    >>> misfit('{"multipleOf": 0.1}', 10**400)
+    '$: a number that cannot be checked: int too large to convert to float'
     """
     from referencing.exceptions import Unresolvable  # noqa: PLC0415 - for those who need it
 
@@ -35,6 +40,8 @@ def misfit(schema: str, value: Any) -> str:
         problem = next(checker.iter_errors(value), None)
     except RecursionError:
         return "nested too deep"
+    except (ArithmeticError, ValueError) as error:
+        return f"$: a number that cannot be checked: {error}"
     except Unresolvable as error:
         todo = "Write what it refers to into the schema."
         raise RowFault(
@@ -43,6 +50,8 @@ def misfit(schema: str, value: Any) -> str:
             "references inside the schema",
             todo,
         ) from error
+    except _BROKEN as error:
+        raise _no_schema(error) from error
     return f"{problem.json_path}: {problem.message}"[:200] if problem else ""
 
 
@@ -59,19 +68,18 @@ def _checker(schema: str) -> Any:
             document, default=jsonschema.Draft202012Validator
         )
         kind.check_schema(document)
-    except (
-        strict_json.NotStrict,
-        jsonschema.SchemaError,
-        RecursionError,
-    ) as error:
-        why = getattr(error, "message", str(error))
-        raise RowFault(
-            "json_schema",
-            str(why)[:200],
-            "a JSON Schema",
-            "Correct the schema.",
-        ) from error
-    return kind(document, registry=referencing.Registry())
+        return kind(document, registry=referencing.Registry())
+    except (jsonschema.SchemaError, RecursionError, *_BROKEN) as error:
+        raise _no_schema(error) from error
+
+
+def _no_schema(error: Exception) -> RowFault:
+    return RowFault(
+        "json_schema",
+        str(getattr(error, "message", error))[:200],
+        "a JSON Schema",
+        "Correct the schema.",
+    )
 
 
 class Checker:

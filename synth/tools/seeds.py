@@ -17,6 +17,7 @@ from synth.inputs.made.sampling import made_rows
 from synth.inputs.made.spec import ColumnSpec, SeedsSpec
 from synth.inputs.seeds import read_rows
 from synth.packs.spelling import spelt
+from synth.text.words import count as words_in
 from synth.tools.wordnet import Synset, read_synsets
 
 # Where nltk keeps WordNet, below its data.
@@ -125,7 +126,7 @@ def counter(tokenizer: str | None) -> Callable[[str], int]:
     opens.
     """
     if tokenizer is None:
-        return lambda text: len(text.split())
+        return words_in
     transformers = optional("transformers", "finetune", "--tokenizer")
     settle_hub(tokenizer)
     opened = transformers.AutoTokenizer.from_pretrained(tokenizer)

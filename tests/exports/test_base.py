@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.exports.base import write_rows
 from synth.inputs.seeds import read_rows
@@ -132,3 +133,22 @@ def test_a_cell_is_a_text_that_no_spreadsheet_runs(value, cell, tmp_path):
     with path.open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row == {"v": cell, "w": "end"}
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        "conversation:absent=-1",
+        "margins:most=0",
+        "preference:per_seed=-1",
+        "ranked:least=0",
+        "triplets:negatives=-1",
+        "triples:held_out=[0.9, 0.1]",
+    ],
+)
+def test_counts_and_shares_that_make_no_sense_are_refused(export):
+    name, _, said = export.partition(":")
+    key, _, value = said.partition("=")
+    given = {"name": name, key: json.loads(value)}
+    with pytest.raises(WrongUse, match=rf"{key} .*(or more|leave some)"):
+        registry.build("synth.exports", given)

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from synth.core import registry
+from synth.core.errors import WrongUse
 from synth.filters.exact_duplicate import ExactDuplicate
 
 
@@ -74,3 +75,11 @@ def test_a_dropped_row_names_the_one_that_stays():
         of = row["marks"]["exact_duplicate"]["of"]
         assert of in places
         assert rows[of]["question"] == row["question"]
+
+
+@pytest.mark.parametrize("name", ["exact_duplicate", "pii"])
+def test_fields_that_are_no_names_are_refused(name):
+    with pytest.raises(WrongUse, match="a list of str"):
+        registry.build("synth.filters", {"name": name, "fields": [{"a": 1}]})
+    built = registry.build("synth.filters", {"name": name, "fields": ["a"]})
+    assert built.fields == ("a",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from synth.cli import main
 from synth.core.errors import WrongUse
 from synth.inputs.made.agent_logs import log_rows
+from synth.inputs.seeds import Seeds
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": '{"path": "a.py"}'}}  # fmt: skip
 WANTED = [
@@ -101,7 +103,11 @@ def test_a_folder_of_logs_and_one_bad_log_stops_none(tmp_path):
     assert "bad.json is passed over" in done.output
     assert "other.json is passed over" in done.output
     rows = [json.loads(line) for line in (tmp_path / "o.out.jsonl").open()]
-    assert len(rows) == 5
+    # The same talk in four logs is one row, as its id is one.
+    assert len(rows) == 2
+    assert ".potstill" not in done.output
+    assert "cut.jsonl:8 is passed over: broken JSON" in done.output
+    assert "openai.jsonl talk 1 is passed over: the same as" in done.output
     with pytest.raises(WrongUse, match="no such file"):
         list(log_rows(tmp_path / "none"))
 
@@ -133,3 +139,110 @@ def test_two_sources_or_none_are_refused(tmp_path):
     for words in ([], ["--logs", "x", "--documents", "y"]):
         done = CliRunner().invoke(main, ["seeds", *words, "--output", str(tmp_path / "o.jsonl")])  # fmt: skip
         assert done.exit_code == 2
+
+
+def rows_of(tmp_path, *values, raw=None, name="log.jsonl"):
+    """(rows, what is passed over) of a log of these lines."""
+    path = tmp_path / name
+    path.write_bytes(lines(values).encode() if raw is None else raw)
+    passed = {}
+    return list(log_rows(path, passed)), passed
+
+
+USER = {"role": "user", "content": "Hi."}
+BOT = {"role": "assistant", "content": "Yes?"}
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"]
+)
+def test_a_log_in_any_encoding_loses_no_talk(tmp_path, encoding):
+    text = lines([{"messages": [USER, BOT]}, {"messages": [USER, BOT, USER]}])
+    rows, passed = rows_of(tmp_path, raw=text.encode(encoding))
+    assert [len(row["messages"]) for row in rows] == [2, 3]
+    assert not passed
+    packed = gzip.compress(text.encode(encoding))
+    rows, _ = rows_of(tmp_path, raw=packed, name="Log.JSONL.gz")
+    assert len(rows) == 2
+
+
+def test_roles_have_openai_s_words_or_the_talk_is_named(tmp_path):
+    others = [
+        {"role": "human", "content": "Hi."},
+        {"role": " GPT", "content": "Yes?"},
+    ]
+    rows, passed = rows_of(
+        tmp_path,
+        {"messages": others},
+        {"messages": [USER, {"role": "critic", "content": "No."}]},
+        {"messages": [USER, {"content": "Who?"}]},
+        {"messages": [USER, {"role": ["user"], "content": "Who?"}]},
+        {"messages": [USER, {**BOT, "tool_calls": [{"function": {}}]}]},
+    )
+    assert [row["messages"] for row in rows] == [[USER, BOT]]
+    assert "role 'critic'; wanted system, user" in passed["log.jsonl talk 2"]
+    assert "role 'null'" in passed["log.jsonl talk 3"]
+    assert "message 2" in passed["log.jsonl talk 4"]
+    assert "has no name" in passed["log.jsonl talk 5"]
+
+
+def test_what_is_no_text_and_calls_in_other_words_stay(tmp_path):
+    image = {"type": "image_url", "image_url": {"url": "data:x"}}
+    asked = {"type": "tool_use", "id": "t", "name": "read", "input": {"a": 1}}
+    given = {"type": "tool_result", "tool_use_id": "t", "content": [image]}
+    [row, old], passed = rows_of(
+        tmp_path,
+        {
+            "messages": [
+                {"role": "user", "content": [image, {"type": "text", "text": "See?"}]},
+                {"role": "assistant", "content": [asked]},
+                {"role": "user", "content": [given]},
+            ]
+        },
+        {
+            "messages": [
+                USER,
+                {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+                {"role": "function", "name": "f", "content": {"a": 1}},
+            ]
+        },
+    )  # fmt: skip
+    assert not passed
+    assert row["question"] == "[image_url]\nSee?"
+    assert row["tools_called"] == ["read"]
+    assert row["messages"][2] == {"role": "tool", "content": "[image_url]", "tool_call_id": "t"}  # fmt: skip
+    assert old["tools_called"] == ["f"]
+    assert old["messages"][2]["role"] == "tool"
+    assert old["messages"][2]["content"] == '{"a": 1}'
+
+
+def test_lines_that_are_no_json_are_counted_and_a_talk_stands_once(tmp_path):
+    good = json.dumps({"messages": [USER, BOT]}).encode()
+    half = b'{"messages": [{"role": "user", "content": "a\\ud800"}]}'
+    raw = b"\n".join([good, half, b'{"messages": NaN}', b"\xff{", good, b""])
+    [row], passed = rows_of(tmp_path, raw=raw)
+    assert row["question"] == "Hi."
+    assert "broken JSON" in passed.pop("log.jsonl:2 and 2 more")
+    assert passed == {"log.jsonl talk 2": "the same as log.jsonl talk 1"}
+
+
+def test_the_rows_of_any_log_are_an_input(tmp_path):
+    (tmp_path / "one.jsonl").write_text(LOGS["openai"])
+    (tmp_path / "two.jsonl").write_text(LOGS["openai"])
+    (tmp_path / "three.jsonl").write_text(LOGS["codex"])
+    out = tmp_path / "rows.out.jsonl"
+    said = ["seeds", "--logs", str(tmp_path), "--output", str(out)]
+    assert CliRunner().invoke(main, said).exit_code == 0
+    assert len({row.id for row in Seeds(out)}) == 2
+
+
+def test_a_source_without_a_row_is_an_error(tmp_path):
+    (tmp_path / "log.json").write_text('{"a": 1}')
+    (tmp_path / "empty.txt").write_text(" ")
+    for flag in ("--logs", "--documents"):
+        said = ["seeds", flag, str(tmp_path), "--output", str(tmp_path / "o")]
+        done = CliRunner().invoke(main, said)
+        assert done.exit_code == 2
+        assert "passed over" in done.output
+        assert "no row in it" in done.output
+        assert not (tmp_path / "o").exists()

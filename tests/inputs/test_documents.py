@@ -17,6 +17,8 @@ from synth.core.errors import WrongUse
 from synth.inputs.made import document_text
 from synth.inputs.made.document_text import Unusable, parts_of
 from synth.inputs.made.documents import cut, document_rows, find, pieces
+from synth.inputs.seeds import read_rows, write_jsonl
+from synth.text.words import count as word_count
 
 MARKDOWN = """# Tea
 
@@ -105,6 +107,8 @@ def test_a_word_beyond_the_bound_is_a_part():
         ("häuser".encode("cp1252"), "häuser"),
         ("häuser".encode("utf-16"), "häuser"),
         ("häuser".encode("utf-8-sig"), "häuser"),
+        ("häuser".encode("utf-16-le"), "häuser"),
+        ("häuser".encode("utf-32"), "häuser"),
     ],
 )
 def test_encodings(tmp_path, raw, text):
@@ -239,3 +243,85 @@ def test_too_many_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(document_text, "MOST_PAGES", 0)
     with pytest.raises(Unusable, match="pages"):
         parts_of(tmp_path / "tea.pdf")
+
+
+@pytest.mark.parametrize(
+    ("said", "encoding", "text"),
+    [
+        ("<meta charset='shift_jis'>", "shift_jis", "日本語"),
+        (
+            '<meta http-equiv=x content="text/html; charset=KOI8-R">',
+            "koi8-r",
+            "Привет",
+        ),
+        ('<?xml version="1.0" encoding="euc-jp"?>', "euc-jp", "日本語"),
+        # Browsers read Windows-1252 where a page says Latin-1.
+        ("<meta charset=iso-8859-1>", "cp1252", "“Grüße”"),
+        # What is UTF-8 is read so, whatever it says.
+        ("<meta charset=iso-8859-1>", "utf-8", "Grüße"),
+        ("<meta charset=x-unknown>", "cp1252", "Grüße"),
+    ],
+)
+def test_a_page_is_read_as_it_says(tmp_path, said, encoding, text):
+    page = f"<html><head>{said}</head><body><p>{text}</p></body></html>"
+    (tmp_path / "a.html").write_bytes(page.encode(encoding))
+    assert parts_of(tmp_path / "a.html") == [(0, text)]
+
+
+@pytest.mark.parametrize("sign", ["这", "ก", "か"])
+def test_texts_without_spaces_are_cut_as_others_are(tmp_path, sign):
+    text = f"{sign * 9}。" * 400
+    (tmp_path / "a.txt").write_text(text)
+    rows = rows_of(tmp_path, words=50)
+    assert (
+        "".join(row["text"] for row in rows[:1]) == text[: len(rows[0]["text"])]
+    )
+    assert all(word_count(row["text"]) <= 50 for row in rows)
+    assert len(rows[0]["text"]) > 60
+
+
+def test_lines_of_a_long_paragraph_stay_lines():
+    code = "def f(x):\n    return x\n"
+    [first, *_] = cut(code * 9, 8, words)
+    assert first == (code * 2).strip()
+
+
+def test_a_name_that_is_no_utf_8_is_an_input_all_the_same(tmp_path):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    try:
+        (folder / os.fsdecode(b"a\xff.txt")).write_text("Fine.")
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    write_jsonl(tmp_path / "o.jsonl", document_rows(folder))
+    [row] = read_rows(tmp_path / "o.jsonl")
+    assert row["document"] == "a\ufffd.txt"
+
+
+def test_a_word_document_keeps_its_title_deep_headings_and_every_cell(tmp_path):
+    docx = pytest.importorskip("docx")
+    made = docx.Document()
+    made.add_heading("Tea", 0)
+    made.add_heading("Green", 1)
+    made.add_heading("Deep", 8)
+    table = made.add_table(2, 3)
+    table.cell(0, 0).merge(table.cell(0, 1)).text = "wide"
+    table.cell(0, 2).text = "5"
+    for place in range(2):
+        table.cell(1, place).text = "5"
+    inside = table.cell(1, 2).add_table(1, 1)
+    inside.cell(0, 0).text = "within"
+    made.save(tmp_path / "tea.docx")
+    [row] = rows_of(tmp_path)
+    assert row["headings"] == ["Tea", "Green", "Deep"]
+    assert row["text"].split("\n\n")[0] == "wide | 5"
+    assert row["text"].split() == [
+        "wide",
+        "|",
+        "5",
+        "5",
+        "|",
+        "5",
+        "|",
+        "within",
+    ]

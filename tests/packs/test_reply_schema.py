@@ -12,6 +12,8 @@ import synth
 from synth.calls.journal import Journal
 from synth.core.errors import Unreadable, WrongUse
 from synth.packs.pack import Pack
+from synth.packs.reply_schema import reader
+from synth.parsers.json_object import JsonObject
 from synth.pipeline.plan import make_plan
 from synth.pipeline.prepare import RunConfig, prepare
 from tests.conftest import chat, serving
@@ -294,3 +296,86 @@ def test_a_slow_pattern_costs_seconds_and_ends(tmp_path):
     parser = Pack.load(folder).steps[0].parsers[0][1]
     with pytest.raises(Unreadable, match="misfit"):
         parser.parse(json.dumps({"a": "a" * 40 + "b"}), {})
+
+
+MODELS = """
+import sys
+from collections.abc import Callable
+from enum import Enum
+from typing import Annotated, Literal, Optional, Union
+
+from pydantic import BaseModel, Field, field_validator
+
+class Color(Enum):
+    RED = "red"
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    name: Optional[str] = None
+
+class Pet(BaseModel):
+    pet: Union[Cat, Dog] = Field(discriminator="kind")
+    shades: dict[Color, int] = {}
+    word: Annotated[str, Field(pattern=r"^\\p{L}+$")]
+
+class Called(BaseModel):
+    of: Callable[[int], int]
+
+class Open(BaseModel):
+    of: "Missing"
+
+class Raising(BaseModel):
+    a: int
+
+    @field_validator("a")
+    @classmethod
+    def judge(cls, value):
+        if value == 1:
+            raise TypeError("one")
+        if value == 2:
+            sys.exit(3)
+        return value
+"""
+
+
+@pytest.fixture
+def reading(tmp_path, monkeypatch):
+    """What reads a model of MODELS by its name."""
+    name = f"models_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield lambda model: reader(f"{name}:{model}", tmp_path, "here", (name,))
+    sys.modules.pop(name, None)
+
+
+def test_models_with_unions_enums_and_patterns_of_rust(reading):
+    pets = reading("Pet")
+    good = {"pet": {"kind": "dog"}, "shades": {"red": 2}, "word": "ab"}
+    assert not pets.misfit(good)
+    assert "word" in pets.misfit({**good, "word": "a1"})
+    assert "shades" in pets.misfit({**good, "shades": {"green": 2}})
+    assert "pet" in pets.misfit({**good, "pet": {"kind": "cow"}})
+
+
+@pytest.mark.parametrize("name", ["Called", "Open"])
+def test_a_model_without_a_schema_is_named(reading, name):
+    with pytest.raises(WrongUse, match=f"{name}: .*wanted a schema"):
+        reading(name)
+
+
+def test_a_validator_that_raises_costs_its_own_reply(reading):
+    raising = reading("Raising")
+    assert not raising.misfit({"a": 3})
+    assert raising.misfit({"a": 1}) == "$: Raising raised TypeError: one"
+    assert raising.misfit({"a": 2}) == "$: Raising raised SystemExit: 3"
+
+
+@pytest.mark.parametrize("number", ["1" * 400, "NaN", "1e999"])
+def test_a_number_that_no_schema_measures_is_a_misfit(number):
+    tenths = {"type": "number", "multipleOf": 0.1}
+    parser = JsonObject(fits={"type": "object", "properties": {"a": tenths}})
+    with pytest.raises(Unreadable, match="misfit"):
+        parser.parse(f'{{"a": {number}}}', {})

@@ -161,7 +161,7 @@ steps:
   - name: list
     draws: 3
     parser: {name: numbered_list, into: parts}
-    filters: [{name: critic, teacher: judge, votes: 2}]
+    filters: [{name: critic, pack: critic_rubric, scale: {"5": 1}, teacher: judge, votes: 2}]
   - name: go
     each: {parts: part}
     parser: {name: whole, into: said}

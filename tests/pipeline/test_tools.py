@@ -75,7 +75,7 @@ UNBOUND = {**FILES, "pack.yaml": yaml.dump(BARE)}
 ROW = {"id": "a", "wish": "Emma", "shelf": {"Emma": "in", "Ulysses": "lent"}}
 
 MODULE = """
-import os, time, sys, asyncio
+import asyncio, dataclasses, datetime, os, sys, time
 
 def note(name, title):
     with open(os.environ["TOOL_LOG"], "a") as file:
@@ -108,6 +108,28 @@ def deep():
 def raises(error):
     raise error
 
+def generator():
+    while True:
+        yield 1
+
+async def asynchronous():
+    yield 1
+    yield 2
+
+@dataclasses.dataclass
+class Book:
+    title: str
+    at: datetime.date
+
+def positional(title, /, reader=None):
+    return title
+
+def narrow(title):
+    return title
+
+def eager(title, reader, shelf):
+    return title
+
 class Silent(Exception):
     def __str__(self):
         raise ValueError
@@ -132,6 +154,10 @@ HOW = {
     "keys": lambda: {(1, 2): 3},
     "interrupt": lambda: raises(KeyboardInterrupt()),
     "closes": lambda: os.close(1),
+    "generator": generator,
+    "asynchronous": asynchronous,
+    "book": lambda: [Book("Emma", datetime.date(1815, 12, 23))],
+    "set": lambda: {1, 2},
     "lines": lambda: "a\\n{\\"ready\\": true}\\nb",
 }
 """
@@ -491,6 +517,18 @@ UNFIT = [
     ({"find": "os:system", "lend": "teacher"}, "import string"),
     ({"find": "shelf_tools:HOW", "lend": "teacher"}, "cannot be called"),
     ({"find": "shelf_tools:nothing", "lend": "teacher"}, "has no nothing"),
+    (
+        {"find": "shelf_tools:positional", "lend": "teacher"},
+        "positional.*takes title by name",
+    ),
+    (
+        {"find": "teacher", "lend": "shelf_tools:narrow"},
+        "unexpected keyword argument 'reader'",
+    ),
+    (
+        {"find": "teacher", "lend": "shelf_tools:eager"},
+        "missing a required argument",
+    ),
     ({"find": "openai/m", "lend": "teacher"}, "a role that plays the tool"),
     ({"find": "player", "lend": "player"}, "none for the role 'player'"),
 ]
@@ -513,11 +551,12 @@ def test_nothing_is_bound_that_the_user_did_not_bind(
 HOSTILE = [
     "huge", "cyclic", "deep", "endless", "busy", "raises", "silent", "exits", "dies", "prints",
     "surrogate", "bytes", "nan", "none", "empty", "object", "keys", "interrupt", "closes", "lines",
+    "generator", "asynchronous", "book", "set",
 ]  # fmt: skip
 
 
 def test_hostile_functions_cost_their_own_call(tmp_path, tools):
-    """Twenty functions that hang, die, raise or return what is no text, each in a row of its own."""
+    """Functions that hang, die, raise or return what is no text, each in a row of its own."""
     spec = json.loads(json.dumps(BARE))
     for tool in spec["steps"][0]["tools"]:
         tool["seconds"] = 1
@@ -547,7 +586,11 @@ def test_hostile_functions_cost_their_own_call(tmp_path, tools):
     assert "took more than 1 s, or died" in said["dies"]
     assert "error: ValueError: no" in said["raises"]
     assert "error: SystemExit: 3" in said["exits"]
-    assert "error: RecursionError" in said["cyclic"]
+    assert "error: ValueError: Circular" in said["cyclic"]
+    assert "a object, which is neither text nor JSON" in said["object"]
+    assert said["generator"].startswith("It says: [1, 1, 1,")
+    assert said["asynchronous"] == said["set"] == "It says: [1, 2]"
+    assert said["book"] == 'It says: [{"title": "Emma", "at": "1815-12-23"}]'
     assert "error: " in said["deep"]
     assert said["nan"] == said["none"] == "It says: null"
     assert said["empty"] == "It says: (nothing)"

@@ -154,3 +154,45 @@ def test_a_schema_without_references_stays_as_it_is(schema):
     assert held(whole) == whole
     jsonschema.Draft202012Validator.check_schema(whole)
     assert json.loads(schemas.in_words(whole).partition("\n")[2]) == whole
+
+
+def test_words_for_other_programs_are_left_out():
+    schema = {
+        "$id": "https://example.org/grade",
+        **of(a={"type": "string", "deprecated": True, "writeOnly": True}),
+        "discriminator": {"propertyName": "a"},
+    }
+    assert held(schema) == of(a=WORD)
+
+
+@pytest.mark.parametrize(
+    ("reference", "more"),
+    [
+        ("#/$defs/a~1b", {"$defs": {"a/b": WORD}}),
+        ("#/$defs/a~0b", {"$defs": {"a~b": WORD}}),
+        ("#/$defs/a%20b", {"$defs": {"a b": WORD}}),
+        ("#/$defs/a/anyOf/1", {"$defs": {"a": {"anyOf": [{}, WORD]}}}),
+    ],
+)
+def test_references_are_json_pointers(reference, more):
+    assert held({**of(a={"$ref": reference}), **more}) == of(a=WORD)
+    with pytest.raises(ValueError, match="stands nowhere"):
+        held({**of(a={"$ref": reference + "/9"}), **more})
+
+
+def test_a_mistake_of_shape_is_said_as_such():
+    for schema, said in (
+        ({"type": "object", "properties": ["a"]}, "no mapping of names"),
+        (of(a={"anyOf": {}}), "no list of schemas"),
+        (of(a={"$ref": "#"}), "holds itself"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            held(schema)
+
+
+def test_what_a_model_judges_itself_is_left_to_it():
+    names = {"type": "object", "propertyNames": WORD, "minProperties": 1}
+    schema = of(a=names, b={"type": "string", "pattern": r"^\p{L}+$"})
+    with pytest.raises(ValueError, match="propertyNames: a keyword"):
+        held(schema)
+    assert held(schema, loose=True) == of(a={"type": "object"}, b=WORD)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from synth.core.errors import RowFault
 from synth.verifiers.json_schema import JsonSchema
 
 SCHEMA = {
@@ -22,3 +25,17 @@ def test_it_says_where_and_what():
         "doubled_key",
         "a",
     )
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": 5},
+        {"$id": 5},
+        {"$ref": "#/nowhere"},
+        {"patternProperties": {"[": {}}},
+    ],
+)
+def test_what_is_no_schema_is_a_fault_that_is_named(schema):
+    with pytest.raises(RowFault, match="json_schema"):
+        JsonSchema().why({"a": 1}, schema)

@@ -9,34 +9,56 @@
 
 A message of a row has `role` (system, user, assistant, tool) and `content`, as OpenAI writes them;
 an assistant's has `tool_calls` where it calls, a tool's the `tool_call_id` that it answers, and
-`reasoning_content` what was thought.
+`reasoning_content` what was thought. A part of a content that is no text, such as an image, stands
+as its type in brackets: `[image_url]`. Calls in Anthropic's blocks and OpenAI's old `function_call`
+are read as calls. A talk with another role, or with a call of nothing, is passed over.
 """
 
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Values, seed_id
+from synth.inputs.files import encoding_of, ending_of, opened
+from synth.inputs.values import read_json
 
 MOST_BYTES = 256 * 1024 * 1024
 MOST_MESSAGES = 10_000
 ENDINGS = (".json", ".jsonl")
-_ROLES = {"agent": "assistant", "developer": "system"}
+ROLES = ("system", "user", "assistant", "tool")
+# What others call them.
+_ROLES = {
+    "agent": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "developer": "system",
+    "function": "tool",
+    "gpt": "assistant",
+    "human": "user",
+    "model": "assistant",
+}
+# Blocks of Anthropic's that are more than a part of a text.
+_BLOCKS = frozenset(
+    {"tool_use", "tool_result", "thinking", "redacted_thinking"}
+)
 
 
 def log_rows(
     path: Path, passed: dict[str, str] | None = None
 ) -> Iterator[Fields]:
     """One row a talk: `id`, `messages`, `question` (the first of the user's), `answer` (the last of
-    the assistant's), `tools_called`, and `made` with the log's format and name.
+    the assistant's), `tools_called`, and `made` with the log's format and name. Equal talks are one
+    row.
 
     Args:
-        path: a log, or a folder of logs.
-        passed: gets name -> why for every log that is passed over.
+        path: a log, or a folder of logs; a hidden file in it is none.
+        passed: gets name -> why for every log that is passed over, `name:line` for lines of one
+            that are no JSON, `name talk N` for its talks.
 
     Raises:
         WrongUse: no such file.
@@ -54,19 +76,51 @@ def log_rows(
         files = sorted(
             one
             for one in path.rglob("*")
-            if one.suffix in ENDINGS and one.is_file() and not one.is_symlink()
+            if ending_of(one.name) in ENDINGS
+            and one.name[0] != "."
+            and one.is_file()
+            and not one.is_symlink()
         )
+    places: dict[str, str] = {}
     for file in files:
         name = file.name if file == path else file.relative_to(path).as_posix()
         try:
-            talks = list(_talks(file))
-        except (ValueError, RecursionError, OSError) as error:
+            read = _values(_text_of(file))
+            talks = list(_talks(read.values))
+        except (WrongUse, ValueError, RecursionError, OSError) as error:
             left_out[name] = f"{type(error).__name__}: {error}"[:200]
             continue
         if not talks:
-            left_out[name] = "no log of an agent"
+            left_out[name] = read.wrong or "no log of an agent"
+            continue
+        if read.broken:
+            others = f" and {read.broken - 1:,} more" * (read.broken > 1)
+            left_out[f"{name}:{read.line}{others}"] = read.wrong
         for place, (form, messages) in enumerate(talks):
-            yield _row(name, place, form, messages)
+            here = f"{name} talk {place + 1}"
+            row = _row(name, place, form, messages)
+            why = _unfit(messages)
+            first = places.setdefault(row["id"], here)
+            if first != here:
+                why = f"the same as {first}"
+            if why:
+                left_out[here] = why
+                continue
+            yield row
+
+
+def _unfit(messages: list[Fields]) -> str:
+    """Why messages are no talk that a student could be shown; "" where they are one."""
+    for number, one in enumerate(messages, 1):
+        if one["role"] not in ROLES:
+            return (
+                f"message {number} has the role {one['role']!r}"[:80]
+                + f"; wanted {', '.join(ROLES)}"
+            )
+        for call in one.get("tool_calls", ()):
+            if not call["function"]["name"]:
+                return f"message {number} calls a function that has no name"
+    return ""
 
 
 def _row(
@@ -101,12 +155,8 @@ def _row(
     }
 
 
-def _talks(path: Path) -> Iterator[tuple[str, list[Fields]]]:
+def _talks(values: list[Fields]) -> Iterator[tuple[str, list[Fields]]]:
     """(format, messages) of each talk in a file."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES:,} bytes")
-    text = path.read_text(encoding="utf-8", errors="replace")
-    values = _values(text)
     for form, reads in _FORMS:
         talks = [talk[:MOST_MESSAGES] for talk in reads(values) if talk]
         if talks:
@@ -115,42 +165,108 @@ def _talks(path: Path) -> Iterator[tuple[str, list[Fields]]]:
             return
 
 
-def _values(text: str) -> list[Fields]:
-    """The objects of a file: one, a list of them, or one a line; a line that is none, such as the
-    last one of a log that was cut off, is passed over.
+def _text_of(path: Path) -> bytes:
+    """A log as UTF-8, whatever it was written and packed in."""
+    with opened(str(path)) as file:
+        raw = file.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES:,} bytes")
+    encoding = encoding_of(raw[:4])
+    # As it is, so that a line that is no UTF-8 is named.
+    if encoding == "utf-8":
+        return raw
+    if encoding == "utf-8-sig":
+        return raw.removeprefix(BOM_UTF8)
+    return raw.decode(encoding).encode()
+
+
+class _Read(NamedTuple):
+    """The objects of a file, and what is no JSON in it.
+
+    Attributes:
+        values: the objects, in their order.
+        broken: lines that are no JSON.
+        line: the first of them, counted from 1; 0 where there is none.
+        wrong: what is wrong with it.
+    """
+
+    values: list[Fields]
+    broken: int = 0
+    line: int = 0
+    wrong: str = ""
+
+
+def _values(text: bytes) -> _Read:
+    """One object, a list of them, or one a line; a line that is none, such as the last one of a log
+    that was cut off, is passed over.
     """
     try:
-        whole = json.loads(text)
+        whole = read_json(text)
     except ValueError:
-        whole = []
-        for line in text.splitlines():
-            try:
-                whole.append(json.loads(line))
-            except ValueError:
-                continue
+        return _lines(text)
     listed = whole if isinstance(whole, list) else [whole]
-    return [value for value in listed if isinstance(value, dict)]
+    return _Read([value for value in listed if isinstance(value, dict)])
 
 
-def message(role: str, content: Any, **more: Any) -> Fields:
+def _lines(text: bytes) -> _Read:
+    values: list[Fields] = []
+    wrong: dict[int, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = read_json(line)
+        except ValueError as error:
+            wrong[number] = f"broken JSON ({error})"[:200]
+            continue
+        if isinstance(value, dict):
+            values.append(value)
+    first = min(wrong, default=0)
+    return _Read(values, len(wrong), first, wrong.get(first, ""))
+
+
+def message(role: Any, content: Any, **more: Any) -> Fields:
     """A message as OpenAI writes it; keys that say nothing are left out.
 
     >>> message("agent", [{"type": "text", "text": "Hi"}], tool_calls=[])
     {'role': 'assistant', 'content': 'Hi'}
     """
     said = {name: value for name, value in more.items() if value}
-    return {"role": _ROLES.get(role, role), "content": _text(content), **said}
+    return {"role": _role(role), "content": _text(content), **said}
+
+
+def _role(role: Any) -> str:
+    """OpenAI's word for who speaks; another one stays as it is written, and is none of `ROLES`."""
+    if not isinstance(role, str):
+        return json.dumps(role)
+    word = role.strip().lower()
+    return _ROLES.get(word, word)
 
 
 def _text(content: Any) -> str:
-    """A content, or the texts in a list of its parts."""
+    r"""A content, or the texts in a list of its parts.
+
+    >>> _text([{"type": "text", "text": "See"}, {"type": "image", "source": {}}, {"a": 1}])
+    'See\n[image]\n{"a": 1}'
+    """
     if isinstance(content, str):
         return content
     if isinstance(content, list):
         return "\n".join(filter(None, map(_text, content)))
     if isinstance(content, dict):
-        return _text(content.get("text", ""))
+        return _part(content)
     return "" if content is None else json.dumps(content)
+
+
+def _part(part: Fields) -> str:
+    """The text of a part; the type of one that has none."""
+    for name in ("text", "content"):
+        if name in part:
+            return _text(part[name])
+    kind = part.get("type")
+    if isinstance(kind, str):
+        return f"[{kind}]"
+    return json.dumps(part, ensure_ascii=False)
 
 
 def _call(
@@ -158,9 +274,10 @@ def _call(
     name: Any,
     arguments: Any,
 ) -> Fields:
-    """A call of a tool; its arguments are JSON text."""
+    """A call of a tool, named "" where nobody can tell; its arguments are JSON text."""
     written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    function = {"name": str(name), "arguments": written}
+    called = name if isinstance(name, str) else ""
+    function = {"name": called, "arguments": written}
     return {"id": str(call_id or ""), "type": "function", "function": function}
 
 
@@ -207,7 +324,7 @@ def _atif_said(step: Values) -> Fields:
         )
         calls.append(call)
     return message(
-        str(step.get("source", "user")),
+        step.get("source"),
         step.get("message"),
         tool_calls=calls,
         reasoning_content=step.get("reasoning_content"),
@@ -226,20 +343,28 @@ def _openai(values: Iterable[Fields]) -> Iterator[list[Fields]]:
     """Messages that are as they should be already."""
     for value in values:
         listed = _dicts(value.get("messages"))
-        whole = all("role" in one for one in listed)
-        if listed and whole:
-            yield list(map(_kept, listed))
+        if any("role" in one for one in listed):
+            yield [said for one in listed for said in _kept(one)]
 
 
-def _kept(one: Values) -> Fields:
+def _kept(one: Values) -> Iterator[Fields]:
+    """The messages in one: several where its content has blocks of Anthropic's."""
+    kinds = {str(part.get("type")) for part in _dicts(one.get("content"))}
+    if kinds & _BLOCKS:
+        yield from _blocks(one.get("role"), one["content"])
+        return
     calls = []
-    for call in _dicts(one.get("tool_calls")):
+    asked = _dicts(one.get("tool_calls"))
+    # How OpenAI wrote the one call of a message before it had tools.
+    if isinstance(one.get("function_call"), dict):
+        asked.append({"function": one["function_call"]})
+    for call in asked:
         function = _fields(call.get("function"))
         name = function.get("name")
         arguments = function.get("arguments", "{}")
         calls.append(_call(call.get("id"), name, arguments))
-    return message(
-        str(one["role"]),
+    yield message(
+        one.get("role"),
         one.get("content"),
         tool_calls=calls,
         tool_call_id=one.get("tool_call_id"),
@@ -259,19 +384,19 @@ def _claude_code(values: Iterable[Fields]) -> Iterator[list[Fields]]:
             continue
         session = str(value["sessionId"])
         talk = sessions.setdefault(session, [])
-        role = str(said.get("role", value.get("type")))
+        role = said.get("role", value.get("type"))
         talk.extend(_blocks(role, said.get("content")))
     yield from sessions.values()
 
 
-def _blocks(role: str, content: Any) -> Iterator[Fields]:
+def _blocks(role: Any, content: Any) -> Iterator[Fields]:
     """The messages in one of Anthropic's: results of tools are messages of their own."""
     blocks = _dicts(content)
     for block in _of_type(blocks, "tool_result"):
         yield _result(block.get("tool_use_id"), block.get("content"))
     texts = content
     if not isinstance(content, str):
-        texts = _of_type(blocks, "text")
+        texts = [one for one in blocks if str(one.get("type")) not in _BLOCKS]
     thinking = _of_type(blocks, "thinking")
     thoughts = [_text(block.get("thinking")) for block in thinking]
     calls = []
@@ -317,7 +442,7 @@ def _codex_said(item: Values, thoughts: str) -> Fields | None:
     """The message of one item; None where it is none."""
     kind = str(item.get("type"))
     if kind == "message":
-        role = str(item.get("role", "assistant"))
+        role = item.get("role", "assistant")
         own = thoughts if role == "assistant" else ""
         content = item.get("content")
         return message(role, content, reasoning_content=own)

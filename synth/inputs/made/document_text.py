@@ -2,7 +2,7 @@
 
 `python -m synth.inputs.made.document_text SECONDS` answers one line with one line, as
 `synth.processes.worker` asks: {"path": ...} with {"parts": [[level, text], ...]}, where level is 0
-for a paragraph and 1 to 6 for a heading, or with {"error": ...}. A document may come from a
+for a paragraph and 1 to 10 for a heading, or with {"error": ...}. A document may come from a
 stranger: its size, what it unpacks to, its pages, the time and the memory are bounded.
 """
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.optional import optional
+from synth.inputs.files import encoding_of
 from synth.processes import worker
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -59,6 +60,11 @@ _BREAKS = frozenset(
     }
 )
 _HEADING = re.compile(r"h([1-6])")
+# `<meta charset="koi8-r">`, `<?xml version="1.0" encoding="euc-jp"?>`
+_CHARSET = re.compile(
+    rb"(?:charset|encoding)\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})"
+)
+_LATIN = frozenset({"iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii"})
 
 
 class Unusable(Exception):
@@ -90,8 +96,9 @@ def parts_of(path: Path) -> list[Part]:
     return parts
 
 
-def decoded(raw: bytes) -> str:
-    """A text in UTF-8 or UTF-16 by its mark, else in UTF-8, else in Windows-1252.
+def decoded(raw: bytes, named: str = "") -> str:
+    """A text in UTF-8, UTF-16 or UTF-32 by its first bytes, else in UTF-8, else in the encoding
+    that it names itself, else in Windows-1252.
 
     Raises:
         Unusable: bytes that are no text.
@@ -99,19 +106,26 @@ def decoded(raw: bytes) -> str:
     >>> decoded("häuser".encode()), decoded("häuser".encode("cp1252"))
     ('häuser', 'häuser')
     """
-    for mark, name in (
-        (b"\xef\xbb\xbf", "utf-8-sig"),
-        (b"\xff\xfe", "utf-16"),
-        (b"\xfe\xff", "utf-16"),
-    ):
-        if raw.startswith(mark):
-            return raw.decode(name, "replace")
+    marked = encoding_of(raw[:4])
+    if marked != "utf-8":
+        return raw.decode(marked, "replace")
     if b"\0" in raw[:4096]:
         raise Unusable("bytes that are no text")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("cp1252", "replace")
+    for encoding in ("utf-8", named):
+        try:
+            return raw.decode(encoding)
+        except (UnicodeError, LookupError):
+            continue
+    return raw.decode("cp1252", "replace")
+
+
+def _named_in(raw: bytes) -> str:
+    """The encoding that a page says it has; "" where it says none, or Latin-1, which stands for
+    Windows-1252 on the web.
+    """
+    said = _CHARSET.search(raw[:1024])
+    name = said[1].decode().lower() if said else ""
+    return "" if name in _LATIN else name
 
 
 def _text(path: Path) -> Iterator[Part]:
@@ -190,25 +204,45 @@ class _Page(HTMLParser):
 def _html(path: Path) -> Iterator[Part]:
     """What stands on a page, without scripts and menus."""
     page = _Page()
-    page.feed(decoded(path.read_bytes()))
+    raw = path.read_bytes()
+    page.feed(decoded(raw, _named_in(raw)))
     page.close()
     page.flush()
     yield from page.parts
 
 
 def _docx(path: Path) -> Iterator[Part]:
-    """Paragraphs and headings of a Word document; a row of a table is a paragraph."""
+    """Paragraphs and headings of a Word document, its title above all; a row of a table is a
+    paragraph.
+    """
     _check_packed(path)
     docx = optional("docx", "documents", "synth seeds --documents")
     for block in docx.Document(str(path)).iter_inner_content():
         if hasattr(block, "rows"):
             for row in block.rows:
-                cells = dict.fromkeys(cell.text for cell in row.cells)
-                yield 0, " | ".join(cells)
+                yield 0, _row(row)
             continue
         style = str(block.style.name or "") if block.style else ""
-        level = re.fullmatch(r"Heading ([1-6])", style)
-        yield int(level[1]) if level else int(style == "Title"), block.text
+        level = re.fullmatch(r"Heading ([1-9])", style)
+        yield int(level[1]) + 1 if level else int(style == "Title"), block.text
+
+
+def _row(row: Any) -> str:
+    """The cells of a table's row, each once, with what stands in tables inside them."""
+    # A cell that spans several columns stands in each of them.
+    cells = {cell._tc: cell for cell in row.cells}  # noqa: SLF001 - what makes it the same
+    return " | ".join(map(_cell, cells.values()))
+
+
+def _cell(cell: Any) -> str:
+    """The lines of a cell."""
+    lines: list[str] = []
+    for block in cell.iter_inner_content():
+        if hasattr(block, "rows"):
+            lines.extend(map(_row, block.rows))
+        else:
+            lines.append(block.text)
+    return "\n".join(lines)
 
 
 def _check_packed(path: Path) -> None:

@@ -13,6 +13,8 @@ from synth.core.errors import WrongUse, printable
 from synth.core.records import Fields
 from synth.inputs.made.document_text import READERS, Part
 from synth.processes.worker import Worker
+from synth.text.words import count as words_in
+from synth.text.words import parted
 
 # Seconds for one document, and files of one folder.
 SECONDS = 60.0
@@ -76,7 +78,7 @@ def document_rows(
     folder: Path,
     *,
     words: int = 300,
-    count: Count = lambda text: len(text.split()),
+    count: Count = words_in,
     passed: dict[str, str] | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Fields]:
@@ -86,7 +88,7 @@ def document_rows(
     that it stays where other pieces change. Equal pieces of a document are one row.
 
     Args:
-        folder: where the documents lie.
+        folder: where the documents lie. A byte of a name that is no UTF-8 stands as U+FFFD.
         words: of a piece at most, as `count` counts them; a longer paragraph is cut between words.
         count: how long a text is.
         passed: gets name -> why for every file that is passed over.
@@ -115,7 +117,8 @@ def document_rows(
                 left_out[name] = printable(str(answer["error"]))
                 continue
             parts = [(int(level), str(text)) for level, text in answer["parts"]]
-            rows = list(_rows(name, parts, words, count))
+            shown = os.fsencode(name).decode("utf-8", "replace")
+            rows = list(_rows(shown, parts, words, count))
             if not rows:
                 left_out[name] = "no text in it"
             yield from rows
@@ -192,18 +195,52 @@ def cut(
     most: int,
     count: Count,
 ) -> Iterator[str]:
-    """A paragraph in parts of bounded length, between words; a word that is longer is a part."""
+    r"""A paragraph in parts of bounded length: as many words as fit, with what stands between them,
+    or characters where no spaces part words. A word that is longer is a part.
+
+    >>> list(cut("One two\nthree", 2, words_in)), list(cut("東京都庁", 2, words_in))
+    (['One two', 'three'], ['東京都', '庁'])
+    """
     if count(text) <= most:
         yield text
         return
-    words: list[str] = []
-    length = 0
-    for word in text.split():
-        size = count(word)
-        if words and length + size > most:
-            yield " ".join(words)
-            words = []
-            length = 0
-        words.append(word)
-        length += size
-    yield " ".join(words)
+    pieces = parted(text)
+    ends = len(pieces) // 2
+    start = 0
+    while start < ends:
+        end = _reach(pieces, start, most, count)
+        yield _between(pieces, start, end)
+        start = end
+
+
+def _reach(
+    pieces: list[str],
+    start: int,
+    most: int,
+    count: Count,
+) -> int:
+    """Where the longest part ends that begins at a piece: the number of the piece behind it.
+
+    A longer part never counts less, so twice as many pieces are tried until they are too many, and
+    then the halves between.
+    """
+    ends = len(pieces) // 2
+    fits = start + 1
+    step = 1
+    while fits + step <= ends:
+        if count(_between(pieces, start, fits + step)) > most:
+            break
+        fits += step
+        step *= 2
+    while step > 1:
+        step //= 2
+        if fits + step > ends:
+            continue
+        if count(_between(pieces, start, fits + step)) <= most:
+            fits += step
+    return fits
+
+
+def _between(pieces: list[str], start: int, end: int) -> str:
+    """Pieces of `parted` with what stands between them."""
+    return "".join(pieces[2 * start + 1 : 2 * end])

@@ -104,9 +104,10 @@ def test_a_weight_of_infinity_in_a_parquet_file_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "says"),
     [
-        (['{"a": 1}', "{oops"], "no JSON in line 2"),
-        (['{"a": 1}', "", '{"a": [1]}'], "in line 3, a list"),
-        (["[" * 100_000], "no JSON in line 1"),
+        (['{"a": 1}', "{oops"], "x.jsonl:2: found broken JSON"),
+        (['{"a": 1}', "", '{"a": [1]}'], "x.jsonl:3, a list"),
+        (["[" * 100_000], "x.jsonl:1: found broken JSON"),
+        (['{"a": "b"}', '{"a": "\\ud800"}'], "x.jsonl:2: found broken JSON"),
     ],
 )
 def test_the_first_odd_cell_of_a_file_is_named(tmp_path, lines, says):
@@ -181,3 +182,20 @@ def test_words_for_labels_reach_the_trainer_as_truth_values(tmp_path):
     ]
     found = rows.labelled_rows(write(tmp_path / "x.jsonl", made))
     assert list(found["label"]) == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (("chosen", "rejected"), "--to preference"),
+        (("context", "prompt", "completion"), "--to faded"),
+        (("prompt", "completion"), "--to sft"),
+        (("question", "is_correct"), "Name your columns so"),
+    ],
+)
+def test_missing_columns_name_the_export_that_writes_them(
+    tmp_path, wanted, says
+):
+    path = write(tmp_path / "x.jsonl", [{"a": "b"}])
+    with pytest.raises(WrongUse, match=says):
+        rows.with_columns(path, wanted)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from finetune.data import rows, shapes
+from finetune.measuring.likelihoods import pairs_of
 from synth.core.errors import WrongUse
 from tests.conftest import write
 
@@ -340,3 +341,32 @@ def test_files_come_in_every_shape(tmp_path):
         )
     )
     assert pairs[0]["prompt"] == [USER]
+
+
+@pytest.mark.parametrize(
+    "asked", [["a"], [[1]], [None], [], {"a": 1}, True, [{"role": "user"}]]
+)
+def test_what_asks_nothing_is_named_by_its_row(asked):
+    for row in ({"prompt": asked}, {"question": asked}):
+        name = next(iter(row))
+        with pytest.raises(WrongUse, match=f"row 3 {name}"):
+            shapes.check_asked(row, "--input x row 3")
+
+
+def test_texts_numbers_and_messages_ask_something():
+    talk = [{"role": "user", "content": "a"}]
+    for asked in ("", "a", 5, 0.5, talk):
+        shapes.check_asked({"prompt": asked}, "x")
+        shapes.check_asked({"prompt": None, "question": asked}, "x")
+    with pytest.raises(WrongUse, match="neither prompt nor question"):
+        shapes.check_asked({"prompt": None}, "x")
+
+
+@pytest.mark.parametrize("name", ["text", "prompt", "completion"])
+@pytest.mark.parametrize("cell", [5, ["a"], {"a": 1}, True])
+def test_rows_of_texts_name_the_cell_that_is_none(name, cell):
+    row = (
+        {"text": "a"} if name == "text" else {"prompt": "a", "completion": "b"}
+    )
+    with pytest.raises(WrongUse, match=f"--inside x row 2 {name}"):
+        pairs_of([row, {**row, name: cell}], "--inside x")
