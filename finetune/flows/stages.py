@@ -18,6 +18,7 @@ from finetune.flows.artifacts import (
     as_file,
     as_lines,
     joined,
+    mark_of,
     rows_of,
 )
 from finetune.flows.choices import choices_of
@@ -471,10 +472,12 @@ def _choose(desk: Desk, formula: Formula, given: Sequence[JsonObject]) -> Left:
 
 
 def _draw_alike(desk: Desk) -> None:
-    """What a student draws is the same each time that a stage is played from the same things."""
+    """What a student draws is the same each time that a stage is played in a round. The student's
+    own mark says nothing here: it holds when the weights were written.
+    """
     import torch  # noqa: PLC0415 - seconds, for those who answer
 
-    torch.manual_seed(int(desk.folder.name.rpartition("-")[2][:8], 16))
+    torch.manual_seed(int(mark_of(desk.where), 16) % (1 << 32))
 
 
 def _select(desk: Desk) -> Left:
