@@ -28,7 +28,6 @@ from examples.real.students import train
 from synth.cli.numbers import Number, Whole
 from synth.core.errors import (
     BudgetReached,
-    NothingKept,
     PotstillError,
     WrongUse,
 )
@@ -103,24 +102,11 @@ def first_instructions() -> list[Row]:
     return [{"instruction": text} for text in first]
 
 
-class Recipe(NamedTuple):
-    """What a pack is given.
-
-    Attributes:
-        rows: all that it may use.
-        at_a_time: rows that are brought to their end before others begin. A run asks the first step
-            of many rows before the last step of any, and dollars that end between leave nothing.
-    """
-
-    rows: Callable[[], list[Row]]
-    at_a_time: int
-
-
-RECIPES = {
-    "self_instruct": Recipe(domains, 4),
-    "persona_tasks": Recipe(made_people, 4),
-    # Each is made harder in six ways.
-    "evol_instruct": Recipe(first_instructions, 1),
+# Recipe -> all rows that it may use.
+RECIPES: dict[str, Callable[[], list[Row]]] = {
+    "self_instruct": domains,
+    "persona_tasks": made_people,
+    "evol_instruct": first_instructions,
 }
 
 
@@ -242,35 +228,11 @@ def make(name: str, plan: Plan, output: Path) -> Row:
 
 
 def ask(name: str, plan: Plan, folder: Path, url: str) -> synth.Run:
-    """The run of a recipe, a few rows at a time, until its dollars or its rows end."""
-    recipe = RECIPES[name]
-    rows = recipe.rows()
-    limit = 0
-    while True:
-        limit += recipe.at_a_time
-        run = ask_first(
-            limit, rows, name=name, plan=plan, folder=folder, url=url
-        )
-        goes_on = run.exit_code in (0, NothingKept.exit_code)
-        if limit >= len(rows) or not goes_on:
-            return run
-
-
-def ask_first(
-    limit: int,
-    rows: Sequence[Row],
-    *,
-    name: str,
-    plan: Plan,
-    folder: Path,
-    url: str,
-) -> synth.Run:
-    """The run over the first rows; what was asked of them before is not asked again."""
+    """The run of a recipe, until its dollars or its rows end."""
     roles = Pack.load(name).roles
     return synth.run(
         name,
-        rows,
-        limit=limit,
+        RECIPES[name](),
         teacher=dict.fromkeys(roles, f"openai/{plan.teacher}"),
         api_base=url,
         api_key_env="",
