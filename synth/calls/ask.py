@@ -101,7 +101,7 @@ class _Exchange:
         self.calls = 0
         self.answered: list[Fields] = []
         self.state: dict[str, str] = {}
-        self.pictures = step.pictures(values)
+        self.pictures = step.pictures(values) if step.images else []
         if step.tooling and step.tooling.world:
             self.state = step.tooling.world.begin(values)
 

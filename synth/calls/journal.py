@@ -232,6 +232,12 @@ class Journal:
                 return parts[: end + 1]
             size *= 4
 
+    def expect(self, replies: int) -> None:
+        """Makes room for so many replies more, so that the index need not grow a little at a
+        time.
+        """
+        self._index.expect(replies)
+
     async def append(
         self, key: str, raw: bytes, completion: Completion, usd: float = 0.0
     ) -> None:

@@ -37,11 +37,12 @@ class Index:
         self.count += 1
 
     def expect(self, keys: int) -> None:
-        """Makes room for so many keys at once."""
+        """Makes room for so many more keys at once."""
         # A third more slots than keys, so that no shard has to grow.
-        size = int(1.3 * keys / _SHARDS) + 16
+        size = int(1.3 * (self.count + keys) / _SHARDS) + 16
         for shard in self._shards:
-            shard.resize(size)
+            if size > len(shard.slots):
+                shard.resize(size)
 
     def get(self, key: str, confirm: Callable[[int], bool]) -> int | None:
         """The offset of a key's record, or None; `confirm(offset)` says whether the record is

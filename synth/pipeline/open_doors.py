@@ -64,6 +64,7 @@ async def open_doors(
         },
     )
     journal.others = others
+    journal.expect(prepared.scan.rows)
     _tick_off(log, journal)
     borrower = prepared.borrower
     spent = journal.totals.usd
