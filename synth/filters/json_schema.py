@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from synth.core.errors import WrongUse
+from synth.core.errors import RowFault, WrongUse, did_you_mean
 from synth.core.optional import require
 from synth.core.records import Row, Verdict
 from synth.core.rows import text_of
@@ -41,7 +41,7 @@ class JsonSchema(RowFilter):
         ['', 'misfit', 'no_json']
     """
 
-    schema: Any
+    schema: str | Row
     field: str = "json"
 
     reasons: ClassVar[dict[str, str]] = {
@@ -77,13 +77,27 @@ class JsonSchema(RowFilter):
         )  # a schema that is none is said before the first call
         return ()
 
+    def unknown_field(self, names: Collection[str]) -> tuple[str, str] | None:
+        """The same, and the column of schemas."""
+        if self.fixed is None and self.schema not in names:
+            name = str(self.schema)
+            return name, did_you_mean(name, map(str, names))
+        return super().unknown_field(names)
+
     def verdict(self, row: Row) -> Verdict:
         value = row.get(self.field)
         text = _unfenced(value if value is not None else text_of(row))
-        reason, error = verifier.JsonSchema().why(
-            text,
-            self.fixed if self.fixed is not None else row[str(self.schema)],
-        )
+        schema = self.fixed
+        if schema is None:
+            schema = row.get(str(self.schema))
+        if schema is None:
+            raise RowFault(
+                f"json_schema:schema={self.schema}",
+                "a row without it",
+                "a schema in each row",
+                "Write it into the row, or name a file that ends in .json.",
+            )
+        reason, error = verifier.JsonSchema().why(text, schema)
         return Verdict(not reason, reason, {"error": error} if reason else {})
 
 

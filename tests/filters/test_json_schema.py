@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from synth.core.errors import WrongUse
+from synth.core import registry
+from synth.core.errors import RowFault, WrongUse
 from synth.filters.json_schema import JsonSchema
 from synth.verifiers import json_schema as verifier
 
@@ -126,3 +127,16 @@ def test_schemas_with_patterns_still_judge():
     assert (len(kept), len(dropped)) == (2, 2)
     with pytest.raises(WrongUse, match="regex"):
         JsonSchema(schema={"pattern": "("}).judge({"json": '"a"'})
+
+
+def test_a_column_of_schemas_that_is_not_there_is_named():
+    part = JsonSchema(schema="shape", field="text")
+    assert part.unknown_field({"text", "shapes"})[0] == "shape"
+    assert part.unknown_field({"text", "shape"}) is None
+    with pytest.raises(RowFault, match="a row without it"):
+        part.judge({"text": "{}"})
+    for schema in (None, ["a"], True):
+        with pytest.raises(WrongUse, match=r"json_schema\.schema: found"):
+            registry.build(
+                "synth.filters", {"name": "json_schema", "schema": schema}
+            )
