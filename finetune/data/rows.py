@@ -15,11 +15,11 @@ from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
 from synth.cli.command_group import say
-from synth.core.errors import WrongUse, did_you_mean
+from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
 from synth.inputs.hub import settle_hub
-from synth.inputs.names import beside, is_a_path
+from synth.inputs.names import is_a_path, near
 from synth.inputs.readers import rows_of
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs, why_no_pair
@@ -83,7 +83,7 @@ def there(source: str | Path, option: str = "--input") -> str:
         f"{option} {shown(name)}",
         fault,
         "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
-        did_you_mean(base, beside(name)),
+        near(name),
     )
 
 
