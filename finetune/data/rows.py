@@ -7,13 +7,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
+from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from synth.cli.command_group import say
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -310,7 +310,7 @@ def weighting(source: str | Path) -> RowFacts | None:
     rows count alike.
 
     Raises:
-        WrongUse: a weight that is no finite number.
+        WrongUse: a weight that is no number, or so large that no loss could be told.
     """
     rows = load(source)
     if is_run(source) or not {"weight", "task"} & set(rows.column_names):
@@ -334,22 +334,18 @@ def numbers(
     """The cells of a column.
 
     Raises:
-        WrongUse: one that is no finite number, with its row.
+        WrongUse: one that is no number, or too large, with its row.
     """
     found = []
     for number, value in enumerate(values, 1):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not isfinite(value)
-        ):
+        if not is_usable(value):
             raise WrongUse(
                 f"--input {source} row {number}",
-                f"{name} = {value!r}",
-                "a number",
-                "Correct the row.",
+                f"{name} = {value!r:.80}",
+                f"a number, at most {LARGEST:g} on both sides of 0",
+                beyond(value),
             )
-        found.append(float(value))
+        found.append(float(cast("float", value)))
     return found
 
 
