@@ -231,9 +231,13 @@ def _written_by(wanted: Sequence[str]) -> str:
     return "Name your columns so, or write the missing ones."
 
 
-def sft_rows(source: str | Path) -> Dataset:
+def sft_rows(source: str | Path, *, counted: bool = False) -> Dataset:
     """`prompt` and `completion`, or `messages`, or `text`, and `tools` where there are some: see
     `shapes.sft`.
+
+    Args:
+        source: as `load` takes it.
+        counted: whether what has nothing said was told of these rows before.
 
     Raises:
         WrongUse: none of these columns, or a cell that cannot be read, with its row.
@@ -248,7 +252,10 @@ def sft_rows(source: str | Path) -> Dataset:
         shapes.SFT[0],
     )
     return _shaped(
-        columns(dataset, shape, source, also=("tools",)), source, shapes.sft
+        columns(dataset, shape, source, also=("tools",)),
+        source,
+        shapes.sft,
+        counted=counted,
     )
 
 
@@ -256,11 +263,46 @@ def _shaped(
     dataset: Dataset,
     source: str | Path,
     shape: Callable[[Iterable[JsonObject], str], list[JsonObject]],
+    *,
+    counted: bool = False,
 ) -> Dataset:
     import datasets  # noqa: PLC0415
 
-    return datasets.Dataset.from_list(
-        shape((dict(row) for row in dataset), str(source))
+    made = shape((dict(row) for row in dataset), str(source))
+    if not counted:
+        tell_nothing_said(made, source)
+    return datasets.Dataset.from_list(made)
+
+
+def tell_nothing_said(
+    made: Sequence[Row], source: str | Path, unit: str = "row"
+) -> None:
+    """Counts rows that have a student say nothing: it learns from them to end at once.
+
+    Args:
+        made: rows as `shapes` gives them, in the order of the source.
+        source: of them, for messages.
+        unit: what they are: rows of the source, or pairs that are left of them.
+
+    Raises:
+        WrongUse: no row says anything.
+    """
+    found = shapes.nothing_said(made)
+    if not found:
+        return
+    number, name = found[0]
+    count = len({place for place, _ in found})
+    if count == len(made):
+        raise WrongUse(
+            f"--input {source} {unit} {number} {name}",
+            f"nothing said, as in every {unit}",
+            f"a {unit} with a text to learn",
+            "Look at what wrote the column.",
+        )
+    say(
+        f"{source}: in {count:,} of {len(made):,} {unit}s nothing is said (the first: {unit} "
+        f"{number} {name}); a student learns from these to end at once",
+        err=True,
     )
 
 
@@ -382,11 +424,13 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
                 f"{same:,} of {len(dataset):,} pairs hold the same text twice and are left out",
                 err=True,
             )
+        tell_nothing_said(made, source, "pair" if same else "row")
         return datasets.Dataset.from_list(made)
     pairs = list(make_pairs(load(source), _rows_or_none(source)))
     if not pairs:
         found, todo = why_no_pair(_rows_or_none(source))
         raise WrongUse(f"--input {source}", found, "at least one pair", todo)
+    tell_nothing_said(pairs, source, "pair")
     return datasets.Dataset.from_list(pairs).select_columns(
         ["prompt", "chosen", "rejected"]
     )

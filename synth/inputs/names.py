@@ -32,36 +32,41 @@ def is_a_path(name: str) -> bool:
     >>> is_a_path("./runs/cot"), is_a_path("a/b/c"), is_a_path("openai/gsm8k")
     (True, True, False)
     """
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if name.startswith((".", "/", "~")):
+        return True
+    if name.count("/") > 1:
         return True
     owner, slash, base = name.partition("/")
     if not slash:
-        return any(_is_work(Path(entry)) for entry in _nearly(name))
-    return _holds_work(owner) or any(
-        Path(entry, base).exists() and _holds_work(entry)
-        for entry in _nearly(owner)
-    )
+        return any(map(_is_work, _nearly(name)))
+    if _holds_work(owner):
+        return True
+    holders = filter(_holds_work, _nearly(owner))
+    return any(Path(holder, base).exists() for holder in holders)
 
 
 def _nearly(name: str) -> list[str]:
-    """Names here that one slip of the hand apart is this one."""
-    return [
-        entry
-        for entry in get_close_matches(name, _entries("."), cutoff=_LIKENESS)
-        if not entry.startswith(name) and not name.startswith(entry)
-    ]
+    """Names here that may be this one, but for a slip of the hand."""
+    found = []
+    for entry in get_close_matches(name, _entries("."), cutoff=_LIKENESS):
+        # What begins with the other is called after it, not misspelt.
+        is_after = entry.startswith(name) or name.startswith(entry)
+        if not is_after:
+            found.append(entry)
+    return found
 
 
 def _holds_work(folder: str) -> bool:
     """Whether a folder holds rows, or folders of runs, students or evaluations."""
-    return any(
-        entry.endswith(_ROWS) or _is_work(Path(folder, entry))
-        for entry in _entries(folder)
-    )
+    entries = _entries(folder)
+    if any(entry.endswith(_ROWS) for entry in entries):
+        return True
+    return any(_is_work(Path(folder, entry)) for entry in entries)
 
 
-def _is_work(folder: Path) -> bool:
-    return any((folder / record).is_file() for record in _RECORDS)
+def _is_work(folder: str | Path) -> bool:
+    """Whether a folder is that of a run, a student or an evaluation."""
+    return any(Path(folder, record).is_file() for record in _RECORDS)
 
 
 def _entries(folder: str) -> list[str]:
@@ -114,6 +119,7 @@ def near(path: str) -> str:
     """
     missing = path.rstrip("/")
     folder, base = os.path.split(missing)
+    # Those of os.path, as above.
     while folder and not os.path.exists(folder):  # noqa: PTH110
         missing = folder
         folder, base = os.path.split(missing)
