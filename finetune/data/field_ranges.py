@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from synth.cli.numbers import LARGEST, MOST
+from synth.cli.numbers import LARGEST
 from synth.core.errors import WrongUse
+from synth.core.registry import MOST
 
 
 @dataclass(frozen=True)

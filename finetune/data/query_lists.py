@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Literal
 
 from finetune.data import rows
+from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -212,19 +212,14 @@ def _scores(
     if listed is None:
         return None
     fits = isinstance(listed, list | tuple) and len(listed) == count
-    if not fits or not all(map(_is_finite, listed)):
+    if not fits or not all(map(is_usable, listed)):
+        todo = "Correct the row."
+        if fits:
+            todo = beyond(next(s for s in listed if not is_usable(s)))
         raise WrongUse(
             where,
             f"scores {listed!r}"[:120],
-            f"{count} finite numbers, one a text",
-            "Correct the row.",
+            f"{count} finite numbers, one a text, at most {LARGEST:g} on both sides of 0",
+            todo,
         )
     return tuple(map(float, listed))
-
-
-def _is_finite(score: object) -> bool:
-    return (
-        isinstance(score, int | float)
-        and not isinstance(score, bool)
-        and isfinite(score)
-    )

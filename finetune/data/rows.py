@@ -7,19 +7,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
 from finetune.data.prompts import Prompt, text_of
+from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from synth.cli.command_group import say
-from synth.core.errors import WrongUse, did_you_mean
+from synth.core.errors import WrongUse
 from synth.core.records import Row
 from synth.inputs.files import is_remote, shown
 from synth.inputs.hub import settle_hub
-from synth.inputs.names import beside, is_a_path
+from synth.inputs.names import is_a_path, near
 from synth.inputs.readers import rows_of
 from synth.runs.folder import load_parquet
 from synth.runs.pairing import make_pairs, why_no_pair
@@ -83,7 +83,7 @@ def there(source: str | Path, option: str = "--input") -> str:
         f"{option} {shown(name)}",
         fault,
         "a folder of `synth run` or `synth export`, a file of rows, or a dataset name",
-        did_you_mean(base, beside(name)),
+        near(name),
     )
 
 
@@ -231,9 +231,13 @@ def _written_by(wanted: Sequence[str]) -> str:
     return "Name your columns so, or write the missing ones."
 
 
-def sft_rows(source: str | Path) -> Dataset:
+def sft_rows(source: str | Path, *, counted: bool = False) -> Dataset:
     """`prompt` and `completion`, or `messages`, or `text`, and `tools` where there are some: see
     `shapes.sft`.
+
+    Args:
+        source: as `load` takes it.
+        counted: whether what has nothing said was told of these rows before.
 
     Raises:
         WrongUse: none of these columns, or a cell that cannot be read, with its row.
@@ -248,7 +252,10 @@ def sft_rows(source: str | Path) -> Dataset:
         shapes.SFT[0],
     )
     return _shaped(
-        columns(dataset, shape, source, also=("tools",)), source, shapes.sft
+        columns(dataset, shape, source, also=("tools",)),
+        source,
+        shapes.sft,
+        counted=counted,
     )
 
 
@@ -256,11 +263,46 @@ def _shaped(
     dataset: Dataset,
     source: str | Path,
     shape: Callable[[Iterable[JsonObject], str], list[JsonObject]],
+    *,
+    counted: bool = False,
 ) -> Dataset:
     import datasets  # noqa: PLC0415
 
-    return datasets.Dataset.from_list(
-        shape((dict(row) for row in dataset), str(source))
+    made = shape((dict(row) for row in dataset), str(source))
+    if not counted:
+        tell_nothing_said(made, source)
+    return datasets.Dataset.from_list(made)
+
+
+def tell_nothing_said(
+    made: Sequence[Row], source: str | Path, unit: str = "row"
+) -> None:
+    """Counts rows that have a student say nothing: it learns from them to end at once.
+
+    Args:
+        made: rows as `shapes` gives them, in the order of the source.
+        source: of them, for messages.
+        unit: what they are: rows of the source, or pairs that are left of them.
+
+    Raises:
+        WrongUse: no row says anything.
+    """
+    found = shapes.nothing_said(made)
+    if not found:
+        return
+    number, name = found[0]
+    count = len({place for place, _ in found})
+    if count == len(made):
+        raise WrongUse(
+            f"--input {source} {unit} {number} {name}",
+            f"nothing said, as in every {unit}",
+            f"a {unit} with a text to learn",
+            "Look at what wrote the column.",
+        )
+    say(
+        f"{source}: in {count:,} of {len(made):,} {unit}s nothing is said (the first: {unit} "
+        f"{number} {name}); a student learns from these to end at once",
+        err=True,
     )
 
 
@@ -310,7 +352,7 @@ def weighting(source: str | Path) -> RowFacts | None:
     rows count alike.
 
     Raises:
-        WrongUse: a weight that is no finite number.
+        WrongUse: a weight that is no number, or so large that no loss could be told.
     """
     rows = load(source)
     if is_run(source) or not {"weight", "task"} & set(rows.column_names):
@@ -334,22 +376,18 @@ def numbers(
     """The cells of a column.
 
     Raises:
-        WrongUse: one that is no finite number, with its row.
+        WrongUse: one that is no number, or too large, with its row.
     """
     found = []
     for number, value in enumerate(values, 1):
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not isfinite(value)
-        ):
+        if not is_usable(value):
             raise WrongUse(
                 f"--input {source} row {number}",
-                f"{name} = {value!r}",
-                "a number",
-                "Correct the row.",
+                f"{name} = {value!r:.80}",
+                f"a number, at most {LARGEST:g} on both sides of 0",
+                beyond(value),
             )
-        found.append(float(value))
+        found.append(float(cast("float", value)))
     return found
 
 
@@ -386,11 +424,13 @@ def preference_rows(source: str | Path, also: tuple[str, ...] = ()) -> Any:
                 f"{same:,} of {len(dataset):,} pairs hold the same text twice and are left out",
                 err=True,
             )
+        tell_nothing_said(made, source, "pair" if same else "row")
         return datasets.Dataset.from_list(made)
     pairs = list(make_pairs(load(source), _rows_or_none(source)))
     if not pairs:
         found, todo = why_no_pair(_rows_or_none(source))
         raise WrongUse(f"--input {source}", found, "at least one pair", todo)
+    tell_nothing_said(pairs, source, "pair")
     return datasets.Dataset.from_list(pairs).select_columns(
         ["prompt", "chosen", "rejected"]
     )

@@ -44,6 +44,8 @@ _WRONG = (
     "rejected",
     "thumbs_down",
 )
+# What a row may have a student say.
+_SAID = ("completion", "chosen", "rejected", "text", "messages")
 SFT = (("prompt", "completion"), ("messages",), ("conversations",), ("text",))
 
 
@@ -55,6 +57,30 @@ def sft(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
         _sft(row, f"--input {source} row {number}")
         for number, row in enumerate(rows, 1)
     ]
+
+
+def nothing_said(rows: Sequence[Row]) -> list[tuple[int, str]]:
+    """(number of the row from 1 on, its column) where a row that `sft`, `labelled` or `preferences`
+    shaped has a student say nothing: no text, or white space alone.
+
+    >>> nothing_said([{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": " "}])
+    [(2, 'completion')]
+    """
+    return [
+        (number, name)
+        for number, row in enumerate(rows, 1)
+        for name in _SAID
+        if name in row and not _says(row[name])
+    ]
+
+
+def _says(side: str | Sequence[Row]) -> bool:
+    """Whether a text has a sign, or the last message a text or a call."""
+    if isinstance(side, str):
+        return bool(side.strip())
+    last = side[-1]
+    said = str(last.get("content") or "").strip()
+    return bool(said or last.get("tool_calls"))
 
 
 def _sft(row: JsonObject, where: str) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from finetune.measures.base import Measure, by_question, counts, measured
 from synth.core import registry
 from synth.core.errors import WrongUse
 from synth.core.records import Row
+from synth.inputs.files import exists
+from synth.inputs.names import not_there
 from synth.inputs.seeds import read_rows
 from synth.statistics.paired import mcnemar, mean_interval
 
@@ -20,14 +23,17 @@ FILE = "predictions.jsonl"
 
 
 def read_predictions(source: str) -> list[Row]:
-    """The rows of an evaluation's folder, or of a file like its predictions.jsonl.
+    """The rows of an evaluation's folder, or of a file like its predictions.jsonl; no hub is asked.
 
     Raises:
-        WrongUse: rows without `prompt`, `target` or `reply`.
+        WrongUse: nothing stands there, or rows without `prompt`, `target` or `reply`.
     """
-    path = Path(source)
-    if path.is_dir():
-        source = str(path / FILE)
+    wanted = f"the folder of an evaluation, or its {FILE}"
+    source = os.path.expanduser(source)  # noqa: PTH111 - a URL too
+    if Path(source).is_dir():
+        source = str(Path(source, FILE))
+    if not exists(source):
+        raise not_there(source, source, wanted)
     rows: list[Row] = list(read_rows(source))
     for number, row in enumerate(rows, 1):
         missing = sorted({"prompt", "target", "reply"} - row.keys())

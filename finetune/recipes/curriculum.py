@@ -55,9 +55,8 @@ def run(
             config.data, ("prompt", "completion", by.split(".", maxsplit=1)[0])
         )
     ]
-    shapes.sft(
-        data, config.data
-    )  # a row that cannot be read is found before the first stage
+    # A row that cannot be read is found before the first stage.
+    rows.tell_nothing_said(shapes.sft(data, config.data), config.data)
     stages = (
         named(data, by, order)
         if order
@@ -194,14 +193,16 @@ def in_stages(
         }
         if is_last:
             told |= facts
-        done = sft.run(
-            replace(
-                config,
-                data=str(path),
-                model=model,
-                output=folder,
-                lora=config.lora if number == 0 else None,
-            ),
+        part = replace(
+            config,
+            data=str(path),
+            model=model,
+            output=folder,
+            lora=config.lora if number == 0 else None,
+        )
+        done = sft.fit(
+            part,
+            rows.sft_rows(path, counted=True),
             learnt=partial(_told, told, losses),
         )
         model = str(folder)

@@ -73,6 +73,8 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
                 "a list of texts",
                 "Write it as a list, or take the column out.",
             )
+    said = [{"completion": row["completion"]} for row in data]
+    rows.tell_nothing_said(said, config.data)
     weights = salience([row["context"] for row in data])
     draw = random.Random(0)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
-
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from finetune.objectives.objectives import Ranking
 from finetune.recipes import sft
 from finetune.settings import TrainConfig
@@ -72,17 +71,15 @@ def run(
 
 def _check(pair: JsonObject, where: str) -> None:
     gap = pair.get("margin")
-    if gap is not None and (
-        isinstance(gap, bool)
-        or not isinstance(gap, int | float)
-        or not isfinite(gap)
-        or gap <= 0
-    ):
+    if gap is not None and not (is_usable(gap) and gap > 0):
+        todo = "Leave out pairs whose texts are equally good."
+        if gap != 0:
+            todo = beyond(gap)
         raise WrongUse(
             where,
-            f"margin = {gap!r}",
-            "a number above 0",
-            "Leave out pairs whose texts are equally good.",
+            f"margin = {gap!r:.80}",
+            f"a number above 0, at most {LARGEST:g}",
+            todo,
         )
     if pair["chosen"] == pair["rejected"]:
         raise WrongUse(

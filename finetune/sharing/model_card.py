@@ -16,6 +16,7 @@ from finetune.data.rows import is_run
 from finetune.students.kinds import kind_of
 from finetune.students.scratch import is_scratch
 from synth.core.errors import WrongUse, markdown
+from synth.inputs.names import not_there
 from synth.runs.ownership import read_run
 
 _CARD = "README.md"
@@ -205,6 +206,8 @@ def describe_student(
 def _read(path: Path, wanted: str) -> JsonObject:
     try:
         content: JsonObject = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise not_there(str(path), str(path), wanted) from error
     except (OSError, ValueError) as error:
         raise WrongUse(
             str(path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core import sharding as shards
@@ -22,6 +22,10 @@ _BEFORE = (
     "No step was made before it: look at the first rows, at the teacher where there is one, and "
     "at the number type (--dtype float32 overflows last). Nothing was saved."
 )
+# A number of a batch that a loss is multiplied by, or told from, and that is beyond this may be why
+# the loss is none.
+_LARGE = 1e4
+_ROWS = "Look at the rows first: numbers so large may be to blame, where the learning rate is not. "
 _TODO = (
     "Lower --learning-rate or --max-grad-norm, warm up (--warmup-steps), or train in float32 "
     "(--dtype float32). Nothing was saved."
@@ -49,29 +53,47 @@ def watch_losses(trainer: Trainer, sharding: str | None = None) -> None:
             check_model(held(trainer, sharding))
         loss: Tensor = step(*args, **more)
         if untyped.accelerator.scaler is None:
-            check_loss(float(loss), trainer.state.global_step + 1)
+            count = trainer.state.global_step + 1
+            check_loss(float(loss), count, args[1] if args[1:] else None)
         return loss
 
     untyped.training_step = watched
 
 
-def check_loss(loss: float, step: int) -> None:
+def check_loss(loss: float, step: int, batch: object = None) -> None:
     """Refuses to go on from a loss that is no finite number.
 
     Args:
         loss: of a step.
         step: its number, from 1 on; the loss was measured before it.
+        batch: what the loss was told from: tensors by names, some of which are columns of rows.
 
     Raises:
         WrongUse: nan or an infinite loss.
     """
-    if not math.isfinite(loss):
-        raise WrongUse(
-            f"step {step} of the training",
-            f"a loss of {loss}",
-            "a finite loss",
-            _TODO if step > 1 else _BEFORE,
-        )
+    if math.isfinite(loss):
+        return
+    todo = _TODO if step > 1 else _BEFORE
+    large = ", ".join(_large(batch))
+    raise WrongUse(
+        f"step {step} of the training",
+        f"a loss of {loss}" + (f", with {large} in the batch" if large else ""),
+        "a finite loss",
+        f"{_ROWS}{todo}" if large else todo,
+    )
+
+
+def _large(batch: object) -> Iterator[str]:
+    """Name and size of the numbers of a batch that are large, nan or infinite."""
+    columns = batch if isinstance(batch, Mapping) else {}
+    for name, column in columns.items():
+        if not hasattr(column, "is_floating_point") or not column.numel():
+            continue
+        if not column.is_floating_point():
+            continue
+        most = float(column.detach().abs().max())
+        if not most <= _LARGE:
+            yield f"{name} as far as {most:g}"
 
 
 def held(trainer: Trainer, sharding: str | None) -> list[tuple[str, Tensor]]:

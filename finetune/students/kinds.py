@@ -13,6 +13,7 @@ from finetune.students import adapters
 from finetune.students.scratch import is_scratch
 from synth.core.errors import WrongUse
 from synth.inputs.hub import settle_hub
+from synth.inputs.names import not_there
 
 
 class Kind(NamedTuple):
@@ -255,9 +256,12 @@ def require_kind(model: str, name: str, where: str) -> None:
         where: what named it.
 
     Raises:
-        WrongUse: what it is instead, with the command that takes it.
+        WrongUse: what it is instead, with the command that takes it; or what is near, where nothing
+            stands there.
     """
     wanted = f"a folder of `finetune {name}`"
+    if not Path(model).expanduser().exists():
+        raise not_there(where, model, wanted)
     check_kind(model, (name,), where, wanted)
     if kind_of(model) is None:
         todo = "Give its --output."

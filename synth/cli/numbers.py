@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from synth.core.errors import WrongUse
+from synth.core.registry import MOST
 
 # A number of a model ends at 3.4e38 (float32).
 LARGEST = 1e38
-# Counts reach libraries that count in 32 bits.
-MOST = 2**31 - 1
 
 
 class Number(click.FloatRange):

@@ -44,7 +44,7 @@ from synth.core.records import Fields
     "--logs",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Talks in logs of agents: ATIF, OpenAI's messages, Claude Code, Codex.",
+    help="Talks in logs of agents: ATIF, OpenAI's messages, Claude Code, Codex, ShareGPT.",
 )
 @output_option("The rows (.jsonl).", "FILE")
 def seeds(

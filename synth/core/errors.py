@@ -262,3 +262,13 @@ def require_share(name: str, value: float, *, below: bool = False) -> None:
     """
     if not (0 <= value < 1 if below else 0 <= value <= 1):
         raise ValueError(f"{name}={value}; use 0 to {'below ' * below}1")
+
+
+def require_count(name: str, value: int, least: int, most: int) -> None:
+    """Refuses a count outside a range.
+
+    Raises:
+        ValueError: with name and value.
+    """
+    if not least <= value <= most:
+        raise ValueError(f"{name}={value}; use {least} to {most:,}")

@@ -31,6 +31,9 @@ from synth.core import plugins, strict_json
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Values
 
+# Counts reach libraries that count in 32 bits.
+MOST = 2**31 - 1
+
 
 @cache
 def built_in(room: str) -> tuple[str, ...]:
@@ -374,6 +377,8 @@ def _cast(value: Any, hint: Any, where: str) -> Any:
         if fits:
             return cast
     wanted = " or ".join(_spell(o) for o in options)
+    if int in options and isinstance(value, int):
+        wanted = f"{wanted}, at most {MOST:,} on both sides of 0"
     raise WrongUse(where, f"{value!r}", wanted, "Correct the value.")
 
 
@@ -395,6 +400,8 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
         and not isinstance(value, bool)
     ):
         return True, str(value)
+    if hint is int and isinstance(value, int) and abs(value) > MOST:
+        return False, value
     base = NoneType if hint is None else (origin or hint)
     return isinstance(value, base) and not (
         isinstance(value, bool) and base in (int, float)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from synth.packs.pack import Pack
     from synth.packs.step import Step
 
+# Opinions of one critic about one row, at most.
+MOST_VOTES = 1_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class AskingFilter(CallOptions, Filter):

@@ -8,9 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from synth.core.aio import run_async
-from synth.core.errors import RowFault, TeacherError, WrongUse, did_you_mean
+from synth.core.errors import (
+    RowFault,
+    TeacherError,
+    WrongUse,
+    did_you_mean,
+    require_count,
+)
 from synth.core.records import Row, Verdict
-from synth.filters.base_asking import AskingFilter
+from synth.filters.base_asking import MOST_VOTES, AskingFilter
 from synth.statistics.curves import probability
 
 if TYPE_CHECKING:
@@ -92,6 +98,7 @@ class Critic(AskingFilter):
     }
 
     def __post_init__(self) -> None:
+        require_count("votes", self.votes, 1, MOST_VOTES)
         if self.least is not None and not 0 <= self.least <= 1:
             raise ValueError(f"least {self.least:g}; 0 to 1")
 

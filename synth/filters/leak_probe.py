@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from synth.core.errors import require_count
 from synth.core.records import Row, Verdict
+from synth.core.registry import MOST
 from synth.core.rows import field_text, row_digest
 from synth.filters.base import CorpusFilter
 
@@ -64,6 +66,9 @@ class LeakProbe(CorpusFilter):
         "still_visible": "a probe finds it",
         "too_few_rows": "too few rows to fit a probe",
     }
+
+    def __post_init__(self) -> None:
+        require_count("folds", self.folds, 2, MOST)
 
     def needs(self) -> tuple[str, ...]:
         """The variable."""

@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.core.errors import require_count
 from synth.core.records import Row, Verdict
 from synth.filters.base import StreamedFilter
 from synth.text.words import folded
 
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+# Of an n-gram: longer ones tell the same rows apart as exact_duplicate does.
+MOST_WORDS = 1_000
 # Numerals of Chinese and Japanese; a lone 一 is mostly part of another word.
 _NUMERALS = re.compile("[〇零一二三四五六七八九十百千万億亿兆两兩]+")
 
@@ -34,7 +37,7 @@ class NearDuplicate(StreamedFilter):
     Args:
         field: the text that is compared; the row's raw reply where it lacks the field.
         similarity: least Jaccard similarity of a duplicate (0 to 1, 0 excluded).
-        words: words of an n-gram.
+        words: words of an n-gram, 1 to 1,000.
         numbers: `apart` keeps texts with other numbers ("270 miles", "360 miles"); `alike` does not
             look.
 
@@ -68,10 +71,10 @@ class NearDuplicate(StreamedFilter):
             raise ValueError(
                 f"similarity={self.similarity}; use a share above 0, at most 1"
             )
-        if self.words < 1 or self.numbers not in ("apart", "alike"):
+        require_count("words", self.words, 1, MOST_WORDS)
+        if self.numbers not in ("apart", "alike"):
             raise ValueError(
-                f"words={self.words}, numbers={self.numbers!r}; use at least one word, and "
-                "numbers apart or alike"
+                f"numbers={self.numbers!r}; use numbers apart or alike"
             )
 
     def judge_corpus(self, rows: Collection[Row]) -> Iterator[Verdict]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from synth.core.errors import TeacherError
+from synth.core.errors import TeacherError, require_count
 from synth.core.records import Row, Verdict
-from synth.filters.base_asking import AskingFilter
+from synth.filters.base_asking import MOST_VOTES, AskingFilter
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
@@ -70,6 +70,9 @@ class Pairwise(AskingFilter):
         "critic_unreadable": "no verdict that can be read",
         "critic_failed": "no reply came",
     }
+
+    def __post_init__(self) -> None:
+        require_count("votes", self.votes, 1, MOST_VOTES)
 
     def needs(self) -> tuple[str, ...]:
         """The request and both replies."""

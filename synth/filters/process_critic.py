@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from synth.core.errors import TeacherError
+from synth.core.errors import TeacherError, require_count
 from synth.core.records import Fields, Row, Verdict
-from synth.filters.base_asking import AskingFilter
+from synth.filters.base_asking import MOST_VOTES, AskingFilter
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
@@ -68,6 +68,9 @@ class ProcessCritic(AskingFilter):
         "critic_failed": "no reply came",
         "no_steps": "there is no chain",
     }
+
+    def __post_init__(self) -> None:
+        require_count("votes", self.votes, 1, MOST_VOTES)
 
     def needs(self) -> tuple[str, ...]:
         """The question and the chain."""

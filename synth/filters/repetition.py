@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from synth.core.errors import require_count
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
 from synth.filters.base import RowFilter
+from synth.filters.near_duplicate import MOST_WORDS
 from synth.text.words import amount, pieces
 
 # Beyond this a text is looked at from its end: loops stand there.
@@ -27,7 +29,7 @@ class Repetition(RowFilter):
 
     Args:
         field: the text; the row's raw reply where it lacks the field.
-        words: words of an n-gram.
+        words: words of an n-gram, 2 to 1,000.
         most: largest share (0 to 1) of words in n-grams that stood before.
         lines: largest share (0 to 1) of lines that stood before, for texts of four lines or more.
         loop: fewest times that the text's last words are said in a row to be a loop.
@@ -62,14 +64,12 @@ class Repetition(RowFilter):
     }
 
     def __post_init__(self) -> None:
+        require_count("words", self.words, 2, MOST_WORDS)
         if not (
-            0 <= self.most <= 1
-            and 0 <= self.lines <= 1
-            and self.words >= 2
-            and self.loop >= 2
+            0 <= self.most <= 1 and 0 <= self.lines <= 1 and self.loop >= 2
         ):
             raise ValueError(
-                f"words={self.words}, most={self.most}, lines={self.lines}, loop={self.loop}; "
+                f"most={self.most}, lines={self.lines}, loop={self.loop}; "
                 "use 2 or more, and shares from 0 to 1"
             )
 

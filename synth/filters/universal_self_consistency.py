@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from synth.core.errors import TeacherError
+from synth.core.errors import TeacherError, require_count
 from synth.core.records import Row, Verdict
 from synth.core.rows import field_text
-from synth.filters.base_asking import AskingFilter
+from synth.filters.base_asking import MOST_VOTES, AskingFilter
 from synth.filters.process_critic import number_of, out_of_range
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class UniversalSelfConsistency(AskingFilter):
         "no_choice": "no draw was chosen most often",
         "critic_failed": "no reply came",
     }
+
+    def __post_init__(self) -> None:
+        require_count("orders", self.orders, 1, MOST_VOTES)
 
     def needs(self) -> tuple[str, ...]:
         """The question."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-from synth.core.errors import WrongUse
+from synth.core.errors import WrongUse, require_count
 from synth.core.records import Row, Verdict
+from synth.core.registry import MOST
 from synth.core.rows import field_text
 from synth.filters.base import RowFilter
 from synth.text.words import terms, words
@@ -104,6 +105,7 @@ class Wording(RowFilter):
     }
 
     def __post_init__(self) -> None:
+        require_count("most_banned", self.most_banned, 0, MOST)
         try:
             _class_of(self.characters)
         except re.error as error:

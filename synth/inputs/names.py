@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from synth.core.errors import WrongUse, did_you_mean
@@ -15,33 +16,57 @@ _RECORDS = ("run.json", "train.json", "evaluation.json")
 _ROWS = (".jsonl", ".parquet", ".csv")
 # Names of neighbours that an error lists at most.
 _MOST_NAMED = 50
+# How like a neighbour's a name without a folder is that was meant for it: of the signs of both,
+# the share that they have in common, as difflib counts it.
+_LIKENESS = 0.85
 
 
 def is_a_path(name: str) -> bool:
     """Whether a name can only be a path.
 
     A name of a hub is NAME or OWNER/NAME. It is a path too where OWNER is a folder here that holds
-    rows, runs or students.
+    rows, runs or students; where such a folder is called nearly so, and holds NAME; and where NAME
+    alone is nearly that of a run, a student or an evaluation here. What is called after a model
+    (gpt2-short) is not nearly gpt2.
 
     >>> is_a_path("./runs/cot"), is_a_path("a/b/c"), is_a_path("openai/gsm8k")
     (True, True, False)
     """
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+    if name.startswith((".", "/", "~")):
         return True
-    owner, slash, _ = name.partition("/")
-    return bool(slash) and _holds_work(owner)
+    if name.count("/") > 1:
+        return True
+    owner, slash, base = name.partition("/")
+    if not slash:
+        return any(map(_is_work, _nearly(name)))
+    if _holds_work(owner):
+        return True
+    holders = filter(_holds_work, _nearly(owner))
+    return any(Path(holder, base).exists() for holder in holders)
+
+
+def _nearly(name: str) -> list[str]:
+    """Names here that may be this one, but for a slip of the hand."""
+    found = []
+    for entry in get_close_matches(name, _entries("."), cutoff=_LIKENESS):
+        # What begins with the other is called after it, not misspelt.
+        is_after = entry.startswith(name) or name.startswith(entry)
+        if not is_after:
+            found.append(entry)
+    return found
 
 
 def _holds_work(folder: str) -> bool:
     """Whether a folder holds rows, or folders of runs, students or evaluations."""
-    return any(
-        entry.endswith(_ROWS) or _is_work(Path(folder, entry))
-        for entry in _entries(folder)
-    )
+    entries = _entries(folder)
+    if any(entry.endswith(_ROWS) for entry in entries):
+        return True
+    return any(_is_work(Path(folder, entry)) for entry in entries)
 
 
-def _is_work(folder: Path) -> bool:
-    return any((folder / record).is_file() for record in _RECORDS)
+def _is_work(folder: str | Path) -> bool:
+    """Whether a folder is that of a run, a student or an evaluation."""
+    return any(Path(folder, record).is_file() for record in _RECORDS)
 
 
 def _entries(folder: str) -> list[str]:
@@ -74,10 +99,28 @@ def require_there(where: str, name: str, wanted: str) -> None:
     path = os.path.expanduser(name)  # noqa: PTH111
     if os.path.exists(path) or not is_a_path(path):  # noqa: PTH110
         return
-    base = os.path.basename(path.rstrip("/"))  # noqa: PTH119
-    raise WrongUse(
-        where,
-        "no such file or folder",
-        wanted,
-        did_you_mean(base, beside(path)),
-    )
+    raise not_there(where, path, wanted)
+
+
+def not_there(where: str, path: str, wanted: str) -> WrongUse:
+    """That nothing stands at a path, with what is near.
+
+    Args:
+        where: what named it.
+        path: that leads nowhere.
+        wanted: what should stand there.
+    """
+    return WrongUse(where, "no such file or folder", wanted, near(path))
+
+
+def near(path: str) -> str:
+    """What may have been meant by a path that leads nowhere: neighbours of the first part of it
+    that is not there.
+    """
+    missing = path.rstrip("/")
+    folder, base = os.path.split(missing)
+    # Those of os.path, as above.
+    while folder and not os.path.exists(folder):  # noqa: PTH110
+        missing = folder
+        folder, base = os.path.split(missing)
+    return did_you_mean(base, beside(missing))

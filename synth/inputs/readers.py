@@ -24,7 +24,7 @@ from synth.inputs.files import (
     text_lines,
 )
 from synth.inputs.hub import settle_hub
-from synth.inputs.names import require_there
+from synth.inputs.names import near, require_there
 from synth.inputs.values import plain, read_json
 
 Rows = Iterator[tuple[str, Any]]
@@ -74,7 +74,7 @@ def check_source(source: str) -> None:
             shown(source),
             "no such file",
             "an input file",
-            "Check the path.",
+            "Check the path." if is_remote(source) else near(source),
         )
     if not is_folder(source) and ending_of(source) not in READERS:
         raise _unknown(source)

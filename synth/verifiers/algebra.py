@@ -7,7 +7,9 @@ from functools import cached_property
 
 from synth.answers.equal import canonical
 from synth.answers.expression import MOST_CHARS, MOST_DEPTH
+from synth.core.errors import require_count
 from synth.processes.worker import Pool
+from synth.sandbox import jail
 from synth.verifiers.base import Verifier
 from synth.verifiers.math_equal import MathEqual
 
@@ -37,6 +39,9 @@ class Algebra(Verifier):
     tolerance: float = 1e-6
     seconds: float = 2.0
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        require_count("workers", self.workers, 1, jail.MOST_WORKERS)
 
     @cached_property
     def pool(self) -> Pool:

@@ -72,6 +72,7 @@ LOGS = {
     "openai": lines([{"messages": WANTED}]),
     "claude_code": lines(CLAUDE),
     "codex": lines(CODEX),
+    "messages": lines(WANTED),
 }
 
 
@@ -115,7 +116,7 @@ def test_a_folder_of_logs_and_one_bad_log_stops_none(tmp_path):
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["messages", "role", "content", "steps", "message", "sessionId", "payload", "type", "tool_calls", "function", "schema_version"]),
+        st.sampled_from(["messages", "role", "content", "steps", "message", "sessionId", "payload", "type", "tool_calls", "function", "schema_version", "conversations", "from", "value"]),
         inner, max_size=5,
     ),
     max_leaves=20,
@@ -129,7 +130,7 @@ def test_no_shape_of_a_log_breaks_the_reader(value, form):
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "log.json"
-        shapes = [value, {"messages": value}, {"schema_version": form, "steps": value}, {"sessionId": form, "message": value}, {"type": "response_item", "payload": value}]  # fmt: skip
+        shapes = [value, {"messages": value}, {"schema_version": form, "steps": value}, {"sessionId": form, "message": value}, {"type": "response_item", "payload": value}, {"conversations": value}, value]  # fmt: skip
         path.write_text(json.dumps(shapes))
         for row in log_rows(path):
             assert all(isinstance(m["content"], str) for m in row["messages"])
@@ -246,3 +247,69 @@ def test_a_source_without_a_row_is_an_error(tmp_path):
         assert "passed over" in done.output
         assert "no row in it" in done.output
         assert not (tmp_path / "o").exists()
+
+
+SHARED = [
+    {"from": "human", "value": "Mend a.py."},
+    {
+        "from": "function_call",
+        "value": '{"name": "read", "arguments": {"path": "a.py"}}',
+    },
+    {"from": "observation", "value": "x = 1"},
+    {"from": "gpt", "value": "It is fine."},
+]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"conversations": SHARED, "system": "Be short."},
+        [{"conversations": SHARED, "system": "Be short."}],
+        {"messages": SHARED, "system": "Be short."},
+        [{"from": "system", "value": "Be short."}, *SHARED],
+        [[{"from": "system", "value": "Be short."}, *SHARED]],
+    ],
+)
+def test_what_was_shared_is_a_talk_with_its_calls(tmp_path, value):
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(value))
+    [row] = log_rows(path)
+    roles = [one["role"] for one in row["messages"]]
+    assert roles == ["system", "user", "assistant", "tool", "assistant"]
+    assert row["messages"][2]["tool_calls"] == [{**CALL, "id": ""}]
+    assert row["answer"] == "It is fine."
+
+
+def test_a_call_that_is_no_json_is_named(tmp_path):
+    call = {"from": "function_call", "value": "read it"}
+    rows, passed = rows_of(tmp_path, {"conversations": [*SHARED, call]})
+    assert not rows
+    assert "no name" in passed["log.jsonl talk 1"]
+
+
+@pytest.mark.parametrize("name", ["session_id", "conversationId", "chat_id"])
+def test_messages_one_a_line_are_parted_by_the_name_of_their_talk(
+    tmp_path, name
+):
+    first = [USER, BOT]
+    other = [{**USER, "content": "Else?"}, BOT]
+    mixed = [
+        {**one, name: number}
+        for pair in zip(first, other, strict=True)
+        for number, one in enumerate(pair)
+    ]
+    rows, _ = rows_of(tmp_path, *mixed)
+    assert [row["messages"] for row in rows] == [first, other]
+
+
+def test_a_list_a_line_is_a_talk_a_line(tmp_path):
+    first = [USER, BOT]
+    other = [{**USER, "content": "Else?"}, BOT]
+    rows, _ = rows_of(tmp_path, first, other)
+    assert [row["messages"] for row in rows] == [first, other]
+
+
+def test_rows_of_questions_are_no_talk(tmp_path):
+    rows, passed = rows_of(tmp_path, {"question": "q"}, {"role": "user"})
+    assert not rows
+    assert passed == {"log.jsonl": "no log of an agent"}

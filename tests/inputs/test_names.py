@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data import rows
+from finetune.measuring.compare import read_predictions
+from finetune.students.kinds import require_kind
 from finetune.students.load import is_seq2seq, load_student
 from synth.core.errors import WrongUse
 from synth.inputs.names import is_a_path, require_there
@@ -30,6 +32,7 @@ def here(tmp_path, monkeypatch):
         "rows/some.jsonl",
         "Qwen/Qwen2.5-0.5B/config.json",
         "empty/x/README.md",
+        "my_student/train.json",
     ):
         path = tmp_path / record
         path.parent.mkdir(parents=True)
@@ -61,6 +64,11 @@ def no_hub(monkeypatch):
         ("openai/gsm8k", False),
         ("gpt2", False),
         ("", False),
+        ("mesured/one", True),
+        ("mesured/two", False),
+        ("my_sutdent", True),
+        ("my_student_2", False),
+        ("my", False),
     ],
 )
 def test_a_path_is_told_from_a_name_of_a_hub(name, said):
@@ -98,3 +106,28 @@ def test_a_misspelt_folder_is_named_with_its_neighbour_and_no_hub_is_asked(
 @pytest.mark.usefixtures("here", "no_hub")
 def test_what_a_misspelt_folder_reads_with_is_asked_of_no_hub():
     assert not is_seq2seq("runs/cto")
+
+
+@pytest.mark.usefixtures("here", "no_hub")
+@pytest.mark.parametrize(
+    ("read", "meant"),
+    [
+        (lambda: read_predictions("measured/on"), "one"),
+        (lambda: read_predictions("mesured/one"), "measured"),
+        (lambda: read_predictions("measurd"), "measured"),
+        (lambda: read_predictions("rows/som.jsonl"), "some.jsonl"),
+        (lambda: Seeds("rows/som.jsonl").scan(), "some.jsonl"),
+        (lambda: rows.load("my_sutdent"), "my_student"),
+        (lambda: load_student("my_sutdent"), "my_student"),
+        (lambda: require_kind("my_sutdent", "ctc", "--model"), "my_student"),
+    ],
+)
+def test_what_is_near_is_named_wherever_a_folder_is_read(read, meant):
+    with pytest.raises(WrongUse, match=rf"no such .*Did you mean {meant}\?"):
+        read()
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_a_folder_of_no_evaluation_is_no_dataset(tmp_path):
+    with pytest.raises(WrongUse, match=r"wanted the folder of an evaluation"):
+        read_predictions(str(tmp_path))

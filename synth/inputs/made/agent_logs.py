@@ -6,6 +6,11 @@
 | messages of OpenAI's | objects with `messages` |
 | Claude Code | lines with `sessionId` and a `message` of type `user` or `assistant` |
 | Codex | lines with `type: response_item` and a `payload` |
+| ShareGPT | objects with `conversations`, of `from` and `value` |
+| messages alone | `role` and `content`, or `from` and `value`, in a list or one a line |
+
+Messages alone are one talk a file, a list within the file, or a name in the column `session_id`,
+`conversation_id`, `thread_id` or `chat_id` (also `sessionId`, ...).
 
 A message of a row has `role` (system, user, assistant, tool) and `content`, as OpenAI writes them;
 an assistant's has `tool_calls` where it calls, a tool's the `tool_call_id` that it answers, and
@@ -25,6 +30,7 @@ from typing import Any, NamedTuple
 from synth.core.errors import WrongUse
 from synth.core.records import Fields, Values, seed_id
 from synth.inputs.files import encoding_of, ending_of, opened
+from synth.inputs.names import near
 from synth.inputs.values import read_json
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -36,12 +42,19 @@ _ROLES = {
     "agent": "assistant",
     "ai": "assistant",
     "bot": "assistant",
+    "chatgpt": "assistant",
     "developer": "system",
     "function": "tool",
     "gpt": "assistant",
     "human": "user",
     "model": "assistant",
+    "observation": "tool",
 }
+# Columns that name the talk of a message which stands alone.
+_TALKS = (
+    *("session_id", "conversation_id", "thread_id", "chat_id"),
+    *("sessionId", "conversationId", "threadId", "chatId"),
+)
 # Blocks of Anthropic's that are more than a part of a text.
 _BLOCKS = frozenset(
     {"tool_use", "tool_result", "thinking", "redacted_thinking"}
@@ -69,7 +82,7 @@ def log_rows(
             f"--logs {path}",
             "no such file",
             "a log or a folder of logs",
-            "Check the path.",
+            near(str(path)),
         )
     files = [path]
     if path.is_dir():
@@ -205,7 +218,16 @@ def _values(text: bytes) -> _Read:
     except ValueError:
         return _lines(text)
     listed = whole if isinstance(whole, list) else [whole]
-    return _Read([value for value in listed if isinstance(value, dict)])
+    return _Read(list(_objects(listed)))
+
+
+def _objects(listed: Iterable[Any]) -> Iterator[Fields]:
+    """The objects among values; a list of messages is the object that it is the `messages` of."""
+    for value in listed:
+        if isinstance(value, dict):
+            yield value
+        elif any(map(_is_alone, _dicts(value))):
+            yield {"messages": value}
 
 
 def _lines(text: bytes) -> _Read:
@@ -219,8 +241,7 @@ def _lines(text: bytes) -> _Read:
         except ValueError as error:
             wrong[number] = f"broken JSON ({error})"[:200]
             continue
-        if isinstance(value, dict):
-            values.append(value)
+        values.extend(_objects([value]))
     first = min(wrong, default=0)
     return _Read(values, len(wrong), first, wrong.get(first, ""))
 
@@ -344,11 +365,19 @@ def _openai(values: Iterable[Fields]) -> Iterator[list[Fields]]:
     for value in values:
         listed = _dicts(value.get("messages"))
         if any("role" in one for one in listed):
-            yield [said for one in listed for said in _kept(one)]
+            yield list(_all_kept(listed))
+
+
+def _all_kept(listed: Iterable[Values]) -> Iterator[Fields]:
+    for one in listed:
+        yield from _kept(one)
 
 
 def _kept(one: Values) -> Iterator[Fields]:
     """The messages in one: several where its content has blocks of Anthropic's."""
+    if "from" in one and "role" not in one:
+        yield _shared(one)
+        return
     kinds = {str(part.get("type")) for part in _dicts(one.get("content"))}
     if kinds & _BLOCKS:
         yield from _blocks(one.get("role"), one["content"])
@@ -461,6 +490,52 @@ def _codex_said(item: Values, thoughts: str) -> Fields | None:
     return None
 
 
+def _sharegpt(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """Conversations as people shared them, with `system` before them where it stands beside."""
+    for value in values:
+        listed = _dicts(value.get("conversations")) or _dicts(
+            value.get("messages")
+        )
+        if not any(map(_is_alone, listed)):
+            continue
+        said = list(_all_kept(listed))
+        system = value.get("system")
+        if isinstance(system, str) and system:
+            said.insert(0, message("system", system))
+        yield said
+
+
+def _shared(one: Values) -> Fields:
+    """A message of `from` and `value`; of `function_call` the value is the call, as JSON."""
+    if one["from"] != "function_call":
+        return message(one["from"], one.get("value"))
+    try:
+        called = _fields(read_json(str(one.get("value")).encode()))
+    except ValueError:
+        called = {}
+    call = _call("", called.get("name"), called.get("arguments", {}))
+    return message("assistant", "", tool_calls=[call])
+
+
+def _is_alone(value: Values) -> bool:
+    """Whether an object is a message by itself."""
+    if {"from", "value"} <= value.keys():
+        return True
+    return "role" in value and bool({"content", "tool_calls"} & value.keys())
+
+
+def _alone(values: Iterable[Fields]) -> Iterator[list[Fields]]:
+    """Messages that stand in a file by themselves, together by the name of their talk; those
+    without one are a talk.
+    """
+    talks: dict[str, list[Fields]] = {}
+    for value in filter(_is_alone, values):
+        name = next((key for key in _TALKS if key in value), "")
+        talk = talks.setdefault(json.dumps(value.get(name)), [])
+        talk.extend(_kept(value))
+    yield from talks.values()
+
+
 _CODEX_CALLS = ("function_call", "custom_tool_call")
 _CODEX_RESULTS = ("function_call_output", "custom_tool_call_output")
 _Reads = Callable[[Iterable[Fields]], Iterator[list[Fields]]]
@@ -469,4 +544,6 @@ _FORMS: tuple[tuple[str, _Reads], ...] = (
     ("openai", _openai),
     ("claude_code", _claude_code),
     ("codex", _codex),
+    ("sharegpt", _sharegpt),
+    ("messages", _alone),
 )

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from finetune.cli import main
-from synth.cli.numbers import MOST, Number, Whole
+from synth.cli.numbers import Number, Whole
+from synth.core.registry import MOST
 
 
 def cases() -> Iterator[tuple[str, str, list[str]]]:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data import rows
+from finetune.data.row_numbers import LARGEST
 from synth.core.errors import WrongUse
 from tests.conftest import write
 
@@ -56,7 +57,10 @@ def test_a_weight_that_is_no_finite_number_is_refused_with_its_row(weight):
 
 @given(
     st.lists(
-        st.one_of(st.integers(-(2**53), 2**53), st.floats(-1e300, 1e300)),
+        st.one_of(
+            st.integers(-int(LARGEST), int(LARGEST)),
+            st.floats(-LARGEST, LARGEST),
+        ),
         max_size=9,
     )
 )
