@@ -108,14 +108,14 @@ def _micro(pairs: Counter[tuple[str, str]]) -> float:
 def _calibration(predictions: Sequence[Row]) -> JsonObject:
     chances: list[float] = []
     labels: list[bool] = []
-    for row in predictions:
+    for number, row in enumerate(predictions, 1):
         confidence = row.get("confidence")
         if confidence is None:
             continue
         is_number = isinstance(confidence, int | float)
         if not is_number or not 0 <= confidence <= 1:
             raise WrongUse(
-                "--measure classes",
+                f"--measure classes, row {number}",
                 f"confidence = {confidence!r:.80}",
                 "a chance from 0 to 1",
                 "Correct the column, or give it another name.",

@@ -23,7 +23,7 @@ from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
 from finetune.data.prompts import Prompt, of_student
-from finetune.data.shapes import read_label
+from finetune.data.shapes import check_asked, read_label
 from finetune.measures.base import by_question, reply_of
 from finetune.measuring.evaluate import prompt_of
 from finetune.recipes.frozen_critic import check_both_kinds, parts_of
@@ -226,12 +226,15 @@ def _asked(config: ProbeConfig) -> list[Asked]:
 
 
 def _check_row(row: Row, where: str) -> None:
-    """Raises WrongUse for a row without a question or a reply."""
+    """Raises WrongUse for a row without a question or a reply, or a question that is neither a text
+    nor messages.
+    """
     asked = row.get("prompt")
     if asked is None:
         asked = row.get("question")
     has_prompt = asked is not None
     if has_prompt and row.get("reply", row.get("completion")) is not None:
+        check_asked(row, where)
         return
     raise WrongUse(
         where,

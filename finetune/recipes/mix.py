@@ -213,7 +213,7 @@ def run(
 
 
 def _loaded(source: str, key: str) -> list[JsonObject]:
-    columns = (key, "prompt", "completion")
+    columns = tuple(dict.fromkeys((key, "prompt", "completion")))
     return [dict(row) for row in rows.with_columns(source, columns)]
 
 

@@ -314,7 +314,9 @@ def read_glossary(source: str, encoder: TokenVectors) -> Glossary:
         near = [other for other in near if other != number]
         entries.append(Sense(term.casefold(), sense, near, rivals))
         words = ", ".join(str(listed[one]["term"]) for one in of_sense[sense])
-        said = " ".join([str(row["gloss"]), *(row.get("examples") or ())])
+        said = " ".join(
+            [str(row["gloss"]), *map(str, row.get("examples") or ())]
+        )
         places.append(whole(f"{term} - {words} - {said}"))
     return Glossary(entries, torch.from_numpy(encoder.of(places)), of_term)
 
@@ -362,25 +364,43 @@ def _columns(source: str, names: tuple[str, ...]) -> list[Row]:
             "Name the columns so; `synth lexicon --senses` writes a glossary.",
         )
     for number, row in enumerate(listed, 1):
-        empty = [name for name in names if row[name] in (None, "")]
-        if empty:
-            raise WrongUse(
-                f"{source} row {number}",
-                f"no {', '.join(empty)}",
-                f"a value in each of {', '.join(names)}",
-                "Fill it in, or take the row out.",
-            )
+        for name in names:
+            if not _is_word(row[name]):
+                raise WrongUse(
+                    f"{source} row {number}",
+                    f"{name} = {row[name]!r:.80}",
+                    f"a text in each of {', '.join(names)}",
+                    "Fill it in, or take the row out.",
+                )
     return listed
 
 
+def _is_word(value: object) -> bool:
+    """Whether a cell is a text with a sign, or a number, which stands for what it is written as."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    return bool(str(value).strip())
+
+
 def _check_list(value: object, column: str, where: str) -> None:
-    """Raises WrongUse for a text where a list of texts should be: its letters are no list."""
-    if value is not None and not isinstance(value, list | tuple):
+    """Raises WrongUse for a list of something else than texts, and for a text in its place, whose
+    letters are no list.
+    """
+    if value is None:
+        return
+    if not isinstance(value, list | tuple):
         raise WrongUse(
             where,
             f"{column} = {value!r:.80}",
             "a list of texts",
             f'Write it as ["{value!s:.40}"].',
+        )
+    if not all(map(_is_word, value)):
+        raise WrongUse(
+            where,
+            f"{column} = {value!r:.80}",
+            "a list of texts",
+            "Correct it, or take the column out.",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from synth.core.errors import WrongUse
@@ -37,8 +38,10 @@ def mark(row: Row, by: tuple[str, str]) -> float | None:
     part, name = by
     if part == ROW:
         return _number(number_of(row.get(name)))
-    meta = row.get("meta") or {}
-    for verdict in reversed(meta.get("verdicts") or []):
+    meta = row.get("meta")
+    # A column of that name may be somebody else's.
+    verdicts = meta.get("verdicts") if isinstance(meta, Mapping) else None
+    for verdict in reversed(verdicts or []):
         if verdict["filter"] != part or not verdict["marks"]:
             continue
         marks = loads(verdict["marks"])

@@ -185,12 +185,12 @@ def test_mistakes_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("option", "change", "fault"),
     [
-        ("--senses", {"gloss": None}, "row 1: found no gloss"),
-        ("--senses", {"sense": None}, "row 1: found no sense"),
+        ("--senses", {"gloss": None}, "row 1: found gloss = None"),
+        ("--senses", {"sense": None}, "row 1: found sense ="),
         ("--senses", {"related": "hat.1"}, "a list of texts"),
         ("--senses", {"examples": "a pen"}, "a list of texts"),
-        ("--contexts", {"text": None}, "row 1: found no text"),
-        ("--test", {"word": None}, "row 1: found no word"),
+        ("--contexts", {"text": None}, "row 1: found text ="),
+        ("--test", {"word": None}, "row 1: found word = None"),
         ("--test", {"sense": "pen.7"}, "for its word: pen.1, pen.2"),
     ],
 )
