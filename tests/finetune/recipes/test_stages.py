@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -242,15 +243,18 @@ def test_rows_of_stages_are_pairs_of_plain_json(tmp_path, monkeypatch):
     """Each stage's file holds its rows alone, and the last student is the output."""
     seen = []
 
-    def trained(config: TrainConfig, learnt: Learnt) -> dict[str, Any]:
+    def trained(
+        config: TrainConfig, data: Dataset, *, learnt: Learnt
+    ) -> dict[str, Any]:
         text = Path(config.data).read_text(encoding="utf-8")
         rows = [json.loads(line) for line in text.split("\n") if line]
+        assert data.to_list() == rows
         seen.append((config.model, config.output.name, config.lora, rows))
         config.output.mkdir(parents=True, exist_ok=True)
         info = {"loss": float(len(rows))}
         return {**info, **learnt(info)}
 
-    monkeypatch.setattr(curriculum.sft, "run", trained)
+    monkeypatch.setattr(curriculum.sft, "fit", trained)
     data = [
         {"prompt": f"p{n}\u2028", "completion": "c", "d": n} for n in range(5)
     ]
