@@ -18,7 +18,7 @@ class Strict(BaseModel):
 
 
 # Pydantic reads the signature of a default's factory: of `list` and `dict` from a text, with a
-# tokenizer whose patterns alone take 8 ms.
+# tokenizer whose patterns take 3 ms.
 def no_parts() -> list[Any]:
     """An empty list."""
     return []
