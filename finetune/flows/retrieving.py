@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
 from finetune.core.rows import JsonObject
-from finetune.flows.rights import SEARCHING
-from finetune.flows.row_schema import Scalar
 from finetune.flows.schema import FOUND
 from finetune.measuring import evaluate_retriever
-from synth.core.errors import WrongUse
 
 
 class Searched(NamedTuple):
@@ -28,9 +24,8 @@ def searched(
     model: str,
     corpus: str | None,
     *,
-    settings: Mapping[str, Scalar],
+    settings: JsonObject,
     folder: Path,
-    where: str,
 ) -> Searched:
     """Measures a retriever into a folder.
 
@@ -40,27 +35,16 @@ def searched(
         corpus: rows that are searched; None orders each query's own texts.
         settings: of the stage.
         folder: of the stage.
-        where: the stage's name, for messages.
 
     Raises:
-        WrongUse: no such setting, or rows or a model that cannot be used.
+        WrongUse: rows or a model that cannot be used.
     """
-    known = {one.name for one in fields(evaluate_retriever.SearchConfig)}
-    for key in settings:
-        if key not in known:
-            raise WrongUse(
-                f"--set {where}.{key}",
-                "no such setting",
-                ", ".join(sorted(SEARCHING)),
-                "Correct the name.",
-            )
-    told: JsonObject = dict(settings)
     config = evaluate_retriever.SearchConfig(
         data=data,
         model=model,
         output=folder,
         corpus=corpus,
-        **told,
+        **settings,
     )
     info = evaluate_retriever.run(config)
     measures = {}

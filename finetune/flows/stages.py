@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +26,7 @@ from finetune.flows.domains import lags, shares_of
 from finetune.flows.formulas import Formula
 from finetune.flows.pairing import of_item
 from finetune.flows.retrieving import searched
-from finetune.flows.rights import with_models
+from finetune.flows.rights import SEARCHING, with_models
 from finetune.flows.row_schema import NearestSpec, Scalar
 from finetune.flows.schema import RETRIEVER, StageSpec
 from finetune.flows.searching import nearest_rows
@@ -35,6 +35,7 @@ from finetune.flows.tooling import bound_to
 from finetune.flows.words import flag_of, words_of, words_of_losses
 from finetune.measuring import evaluate
 from finetune.measuring.choosing import choose
+from finetune.measuring.evaluate_retriever import SearchConfig
 from finetune.recipes.mix import by_domain, mixed
 from finetune.students import load as student
 from synth.core import registry
@@ -388,15 +389,21 @@ def _searched(desk: Desk) -> Left:
         desk.file(),
         desk.model(),
         None if corpus is None else as_file(corpus, desk.files),
-        settings=desk.settings,
+        settings=_of(SearchConfig, desk, named=SEARCHING),
         folder=desk.folder,
-        where=desk.stage.name,
     )
     return Left({"rows": (found.rows, "")}, None, found.measures, found.facts)
 
 
-def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
+def _of(
+    kind: type[Any], desk: Desk, *, named: Iterable[str] = ()
+) -> dict[str, Any]:
     """Settings of a stage as fields of a config.
+
+    Args:
+        kind: the config's class.
+        desk: the stage's.
+        named: fields that are offered instead of one that is none; all of them where none is named.
 
     Raises:
         WrongUse: a field that it does not have.
@@ -407,7 +414,7 @@ def _of(kind: type[Any], desk: Desk) -> dict[str, Any]:
             raise WrongUse(
                 f"--set {desk.stage.name}.{key}",
                 "no such setting",
-                ", ".join(sorted(known)),
+                ", ".join(sorted(named or known)),
                 "Correct the name.",
             )
     return dict(desk.settings)

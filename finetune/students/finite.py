@@ -113,23 +113,7 @@ def check_model(weights: Iterable[tuple[str, Tensor]]) -> None:
     Raises:
         WrongUse: nan or an infinite number among them.
     """
-    name = _unusable(weights)
-    if name is None:
-        return
-    raise WrongUse(
-        "the model before the first step",
-        f"weights of {name} that are no finite numbers",
-        "finite weights",
-        _BROKEN,
-    )
-
-
-def _unusable(weights: Iterable[tuple[str, Tensor]]) -> str | None:
-    """The first weight that holds nan or an infinite number."""
-    for name, weight in weights:
-        if weight.is_floating_point() and not weight.isfinite().all():
-            return name
-    return None
+    _check(weights, "the model before the first step", "", _BROKEN)
 
 
 def check_weights(
@@ -145,15 +129,22 @@ def check_weights(
     Raises:
         WrongUse: nan or an infinite number among them.
     """
-    name = _unusable(weights)
-    if name is None:
-        return
-    raise WrongUse(
-        f"step {step} of the training",
-        f"a mean loss of {loss:g}, and weights of {name} that are no finite numbers",
-        "finite weights",
-        _TODO,
-    )
+    where = f"step {step} of the training"
+    _check(weights, where, f"a mean loss of {loss:g}, and ", _TODO)
+
+
+def _check(
+    weights: Iterable[tuple[str, Tensor]], where: str, told: str, todo: str
+) -> None:
+    """Raises WrongUse at the first weight that holds nan or an infinite number."""
+    for name, weight in weights:
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise WrongUse(
+                where,
+                f"{told}weights of {name} that are no finite numbers",
+                "finite weights",
+                todo,
+            )
 
 
 def learners(trainer: Trainer) -> list[tuple[str, nn.Parameter]]:
