@@ -26,6 +26,7 @@ from jinja2 import (
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
 
 from synth.core.errors import RowFault, WrongUse
 from synth.core.records import Values
@@ -194,12 +195,16 @@ OWN_FILTERS = {
 }
 
 
+class _Names(dict[str, Any]):
+    """Values by name; one that is not there is what Jinja takes for it."""
+
+    def __missing__(self, name: str) -> Any:
+        return missing
+
+
 class _Context(Context):
     """Jinja's own, but that it does not list the names of all globals for every text and every
     include.
-
-    Args:
-        shared: how a template is evaluated, where none of its texts can change that.
 
     Attributes:
         steps: what the loops of this rendering may still evaluate.
@@ -216,20 +221,18 @@ class _Context(Context):
         name: Any,
         blocks: Any,
         globals: Any = None,  # noqa: A002, ARG002
-        *,
-        shared: nodes.EvalContext | None = None,
     ) -> None:
-        # What Jinja's own sets; it would make a new EvalContext for every text.
-        self.parent = parent
+        super().__init__(environment, parent, name, blocks or {})
+
+
+class _PlainContext(_Context):
+    """One of a template that changes nothing of it."""
+
+    def __init__(self, names: _Names) -> None:
+        self.parent = names
+        self.resolve_or_missing = names.__getitem__  # type: ignore[assignment, method-assign]
         self.vars = {}
-        self.environment = environment
-        self.eval_ctx = shared or nodes.EvalContext(environment, name)
         self.exported_vars = set()
-        self.name = name
-        self.globals_keys = set()
-        self.blocks = {}
-        if blocks:
-            self.blocks = {title: [block] for title, block in blocks.items()}
 
 
 class Sandbox(ImmutableSandboxedEnvironment):
@@ -392,6 +395,15 @@ def _rest(stream: Iterator[str], size: int) -> list[str]:
     return parts
 
 
+# A block looks names up after others were set; `{% autoescape %}` changes how a text is evaluated,
+# for ever where the text fails inside.
+_CHANGING: tuple[type[nodes.Node], ...] = (
+    nodes.Block,
+    nodes.Extends,
+    nodes.EvalContextModifier,
+)
+
+
 class Compiled:
     """A template compiled in this process."""
 
@@ -408,13 +420,19 @@ class Compiled:
             meta.find_undeclared_variables(tree) - set(env.globals)
         )
         self._globals = dict(env.globals)
-        self._name = self._compiled.name
-        self._blocks = self._compiled.blocks
         self._stream = self._compiled.root_render_func
-        # `{% autoescape %}` changes it, for ever where the text fails inside.
-        self._shared = None
-        if tree.find(nodes.EvalContextModifier) is None:
-            self._shared = nodes.EvalContext(env, self._name)
+        changes = any(map(tree.find, _CHANGING))
+        self._context = self._whole_context if changes else self._plain_kind()
+
+    def _whole_context(self, names: _Names) -> _Context:
+        """Jinja's own, with globals among the names: it would copy both through a ChainMap."""
+        name, blocks = self._compiled.name, self._compiled.blocks
+        return _Context(self._env, names, name, blocks)
+
+    def _plain_kind(self) -> type[_PlainContext]:
+        """Its contexts share all but the names: each is made in a third of the steps."""
+        shared = vars(self._whole_context(_Names()))
+        return type(_PlainContext.__name__, (_PlainContext,), shared)
 
     def text(self, values: Values, where: str) -> str:
         """The text.
@@ -427,16 +445,8 @@ class Compiled:
             WrongUse: a value is missing, or the text or the work grows too large.
         """
         try:
-            # A shared context over one plain dict: Jinja's own copies its globals through a
-            # ChainMap for every text.
-            context = _Context(
-                self._env,
-                {**self._globals, **values},
-                self._name,
-                self._blocks,
-                shared=self._shared,
-            )
-            stream = self._stream(context)
+            names = _Names(self._globals, **values)
+            stream = self._stream(self._context(names))
             parts = list(islice(stream, _FEW))
             if len(parts) == _FEW:
                 parts += _rest(stream, sum(map(len, parts)))

@@ -9,6 +9,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jinja2 import StrictUndefined
 from jinja2.runtime import Context
 
 import synth
@@ -141,6 +142,7 @@ EVERYDAY = {
     "{{ xs|join(', ') }} {{ xs|join(',', attribute=0) }} {{ 'aXbX'|replace('X', '--', 1) }}": "a, b, c a,b,c a--bX",
     "{% set day = when %}{{ day }}": "2026-01-02",
     "{% block a %}{{ xs[0] }}{% endblock %}": "a",
+    "{% set n = 1 %}{% block a %}{{ n }}{% endblock %}": "1",
     "{% set n = large %}{{ n }}{{ odd }}": f"{10**30}\ud800",
 }  # fmt: skip
 
@@ -380,11 +382,62 @@ def test_a_text_is_compiled_once_however_often_its_pack_is_read(monkeypatch):
 
 def test_a_context_has_all_that_jinjas_own_has():
     env = template_box.Sandbox()
-    own = template_box._Context(env, {"a": 1}, "t", {})
     jinjas = Context(env, {"a": 1}, "t", {})
-    assert vars(own).keys() == vars(jinjas).keys()
-    for name in vars(own).keys() - {"eval_ctx"}:
-        assert getattr(own, name) == getattr(jinjas, name)
+    whole = template_box._Context(env, {"a": 1}, "t", {})
+    template = Compiled(env, env.parse("{{ a }}"))
+    plain = template._context(template_box._Names(a=1))
+    assert type(plain) is not type(whole)
+    for name in vars(jinjas).keys() - {"eval_ctx"}:
+        assert getattr(whole, name) == getattr(jinjas, name)
+        if name != "name":
+            assert getattr(plain, name) == getattr(jinjas, name)
+
+
+_NAMES = st.sampled_from("abcd")
+_SHOWN = st.one_of(
+    _NAMES.map("{{{{ {0} }}}}".format),
+    _NAMES.map("{{{{ {0}|default('-') }}}}".format),
+    _NAMES.map("{{{{ [{0}, {0}]|map('upper')|join(b|default('+')) }}}}".format),
+)
+
+
+def _around(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Statements that set, look up and hide names, around other ones."""
+    forms = (
+        "{{% if {0} is defined %}}{2}{{% endif %}}",
+        "{{% for {0} in [{1}|default(1), 2] %}}{2}{{% endfor %}}",
+        "{{% for x in 'xy' if {0} is defined %}}{2}{{% else %}}{{{{ {1} }}}}{{% endfor %}}",
+        "{{% with {0} = {1} %}}{2}{{% endwith %}}",
+        "{{% set {0} %}}{2}{{% endset %}}{{{{ {0} }}}}",
+        "{{% set {0} = {1}|default('s') %}}{2}{{{{ {0} }}}}",
+        "{{% macro {0}(x={1}) %}}{2}{{{{ caller() if caller }}}}{{% endmacro %}}{{{{ {0}() }}}}",
+        "{{% macro m() %}}{{{{ caller() }}}}{{% endmacro %}}{{% call m() %}}{2}{{% endcall %}}",
+        "{{% filter upper %}}{2}{{% endfilter %}}{{{{ {0} }}}}",
+    )
+    return st.builds(str.format, st.sampled_from(forms), _NAMES, _NAMES, inner)
+
+
+@settings(max_examples=300)
+@given(
+    pieces=st.lists(
+        st.recursive(_SHOWN, _around, max_leaves=6), min_size=1, max_size=4
+    ),
+    values=st.dictionaries(_NAMES, st.sampled_from(["A", "q", ""])),
+)
+def test_texts_are_those_of_jinjas_own_contexts(pieces, values):
+    env = template_box.Sandbox(undefined=StrictUndefined)
+    source = "".join(pieces)
+    own, jinjas = (Compiled(env, env.parse(source)) for _ in range(2))
+    jinjas._context = lambda names: Context(env, dict(names), None, {})
+
+    def outcome(compiled):
+        try:
+            return compiled.text(values, "t")
+        except RowFault as error:
+            return str(error)
+
+    for _ in range(2):
+        assert outcome(own) == outcome(jinjas)
 
 
 def test_a_text_that_fails_amid_autoescape_leaves_the_next_as_it_is():

@@ -164,15 +164,18 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header line; those of a trailer say nothing to us."""
         self._lines.append((name, value))
-        if len(self._lines) + self._announced > MOST_LINES:
-            self._too_many()
 
-    def _too_many(self) -> None:
+    def _is_too_long(self) -> bool:
         """Gives up a reply that has too many lines beside its body."""
+        if len(self._lines) + self._announced <= MOST_LINES:
+            return False
         self.fail(BrokenReply(f"more than {MOST_LINES} header lines"))
+        return True
 
     def on_headers_complete(self) -> None:
         """The head is whole; lines of one name become a list."""
+        if self._is_too_long():
+            return
         self._in_body = True
         lines = [
             (name.decode("latin-1").lower(), value.decode("latin-1"))
@@ -191,13 +194,13 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The reply is whole; 1xx ones only announce another."""
+        if self._is_too_long():
+            return
         if self._parser.get_status_code() < 200:
             self._announced += len(self._lines) + 1
             self._headers = {}
             self._lines = []
             self._in_body = False
-            if self._announced > MOST_LINES:
-                self._too_many()
         elif self._waiter is not None:
             self._arrived()
             if not self._parser.should_keep_alive():
