@@ -13,6 +13,7 @@ from synth.calls.door import Doors
 from synth.calls.reading import CUT, ENDED, Reading, asked
 from synth.core.errors import Unreadable
 from synth.core.records import Call, Fields, Row
+from synth.inputs.images import Picture
 from synth.packs.step import NOTHING_SAID, Said, Step, Talk, Tooling
 from synth.packs.tooling import Misuse, Tool, cut, shown, spelled
 from synth.replies.thoughts import split_thoughts
@@ -57,6 +58,8 @@ async def ask_once(
         RowFault: a template does not render over the values.
         Stopped, BudgetReached: the run is over.
     """
+    if step.speaks_once and fault is None:
+        return await _spoken(step, values, doors, draw=draw, seed_id=seed_id)
     exchange = _Exchange(step, values, doors, draw, seed_id)
     while True:
         reading = await exchange.ask(step, exchange.heard())
@@ -66,6 +69,30 @@ async def ask_once(
         ended = await exchange.behind(reading)
         if ended is not None:
             return exchange.whole(ended)
+
+
+async def _spoken(
+    speaker: Step,
+    values: Row,
+    doors: Doors,
+    *,
+    draw: int,
+    seed_id: str,
+    said: Said = NOTHING_SAID,
+    pictures: Sequence[Picture] | None = None,
+) -> Reading:
+    """One call to whoever speaks next."""
+    door = doors.door(speaker.role)
+    request = speaker.request(
+        values,
+        model=door.teacher.model,
+        family=door.teacher.family,
+        draw=draw,
+        seed_id=seed_id,
+        said=said,
+        pictures=pictures,
+    )
+    return await asked(speaker, values, door, request)
 
 
 class _Exchange:
@@ -109,18 +136,15 @@ class _Exchange:
         self, speaker: Step, said: Said, more: Row | None = None
     ) -> Reading:
         """One call to whoever speaks next, who may know `more` than the row says."""
-        values = {**self.values, **more} if more else self.values
-        door = self.doors.door(speaker.role)
-        request = speaker.request(
-            values,
-            model=door.teacher.model,
-            family=door.teacher.family,
+        return await _spoken(
+            speaker,
+            {**self.values, **more} if more else self.values,
+            self.doors,
             draw=self.draw,
             seed_id=self.seed_id,
             said=said,
             pictures=self.pictures if speaker is self.step else None,
         )
-        return await asked(speaker, values, door, request)
 
     def heard(self) -> Said:
         """What the step's teacher sees behind the opening."""

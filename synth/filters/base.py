@@ -397,13 +397,9 @@ def one_each(
     Raises:
         WrongUse: the filter gave more or fewer verdicts than it was given rows.
     """
-    if (
-        isinstance(rows, list)
-        and isinstance(verdicts, list)
-        and len(rows) == len(verdicts)
-    ):
+    if type(rows) is type(verdicts) is list and len(rows) == len(verdicts):
         # Nothing has to be counted.
-        return zip(rows, verdicts, strict=True)
+        return zip(rows, verdicts)  # noqa: B905 - as long as one another
     return _counted(part, rows, verdicts)
 
 

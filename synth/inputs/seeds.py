@@ -133,12 +133,10 @@ class Seeds:
                 )
             if self._columns:
                 row = self._renamed(row, location)  # noqa: PLW2901 - under its new names
-            yield (
-                location,
-                {str(self.rename.get(k, k)): v for k, v in row.items()}
-                if self.rename
-                else row,
-            )
+            if self.rename:
+                rename = self.rename.get
+                row = {str(rename(k, k)): v for k, v in row.items()}  # noqa: PLW2901 - as above
+            yield location, row
 
     def _renamed(self, row: Fields, location: str) -> Fields:
         """The row under the names of `--column`."""

@@ -359,6 +359,23 @@ class Step:
         return rendered
 
     @cached_property
+    def row_filters(self) -> tuple[Any, ...]:
+        """The filters of one row; those of the corpus see all rows, at the end of the run."""
+        return tuple(part for part in self.filters if part.group != "corpus")
+
+    @cached_property
+    def regroups(self) -> bool:
+        """Whether the step asks about other samples than those that the step before it left."""
+        return bool(
+            self.rescues or self.gathers or self.retrieves or self.spread
+        )
+
+    @cached_property
+    def speaks_once(self) -> bool:
+        """Whether the step's question has one reply, behind which nothing comes."""
+        return not (self.talk or self.tooling or self.images or self.repairs)
+
+    @cached_property
     def holds_schema(self) -> bool:
         """Whether the step's parser holds replies to all that its response format asks for."""
         (_, parser), *others = self.parsers

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from synth.calls.ask import ask_once
 from synth.calls.door import Doors
@@ -96,6 +96,22 @@ class Tally:
         }
 
 
+class Regrouped(NamedTuple):
+    """Whom a step asks about.
+
+    Attributes:
+        walking: the samples that it asks about.
+        bystanders: those that pass it by.
+        lost: exits of samples without an element to ask about.
+        more: how many samples there are more than before.
+    """
+
+    walking: list[Sample]
+    bystanders: Sequence[Sample] = ()
+    lost: Sequence[Exit] = ()
+    more: int = 0
+
+
 class Walker:
     """Walks one seed through a pack's steps."""
 
@@ -128,34 +144,17 @@ class Walker:
         if self._rescued:
             fallen = {name: [] for name in self._rescued}
         for step in self.pack.steps:
-            bystanders: list[Sample] = alive if step.rescues else []
-            walking = (
-                [exit_.sample for exit_ in fallen.pop(step.rescues)]
-                if step.rescues
-                else alive
-            )
-            before = len(walking)
-            if step.gathers:
-                walking = _gathered(step.gathers, walking)
-            if step.retrieves:
-                walking = [
-                    self._looked_up(step, sample, drawn=False)
-                    for sample in walking
-                ]
-            none: list[Exit] = []
-            if step.spread:
-                walking, none = _spread(step.spread, walking, self.pack)
-            asked += len(walking) * step.draws - before + len(none)
-            asking = [
-                self._draw(step, sample, draw)
-                for sample in walking
-                for draw in range(step.draws)
-            ]
-            outcomes = (
-                [await asking[0]] if len(asking) == 1 else await _all(asking)
-            )
-            lost = [*none]
+            group = Regrouped(alive)
+            if step.regroups:
+                group = self._regrouped(step, alive, fallen)
+            walking = group.walking
+            asked += group.more + len(walking) * (step.draws - 1)
+            lost = [*group.lost]
             drawn = []
+            if len(walking) == step.draws == 1:
+                outcomes = [await self._draw(step, walking[0], 0)]
+            else:
+                outcomes = await _all(self._draws(step, walking))
             for outcome in outcomes:
                 if isinstance(outcome, Sample):
                     drawn.append(outcome)
@@ -163,12 +162,48 @@ class Walker:
                     lost.append(outcome)
             survivors, filtered = await self._filter(step, drawn)
             lost += filtered
-            if step.name in fallen and not survivors:
+            if fallen and not survivors and step.name in fallen:
                 lost = self._fall(lost, fallen[step.name])
-            alive = [*bystanders, *survivors]
+            alive = [*group.bystanders, *survivors]
             exits += lost
         kept = [Exit("kept", sample) for sample in alive]
         return asked, kept + exits
+
+    def _regrouped(
+        self,
+        step: Step,
+        samples: list[Sample],
+        fallen: dict[str, list[Exit]],
+    ) -> Regrouped:
+        """Whom a step asks about: samples that fell, all of a seed as one, one an element, each
+        with what is looked up before it.
+        """
+        bystanders: list[Sample] = []
+        if step.rescues:
+            bystanders = samples
+            samples = [exit_.sample for exit_ in fallen.pop(step.rescues)]
+        before = len(samples)
+        if step.gathers:
+            samples = _gathered(step.gathers, samples)
+        if step.retrieves:
+            samples = [
+                self._looked_up(step, sample, drawn=False) for sample in samples
+            ]
+        none: list[Exit] = []
+        if step.spread:
+            samples, none = _spread(step.spread, samples, self.pack)
+        more = len(samples) - before + len(none)
+        return Regrouped(samples, bystanders, none, more)
+
+    def _draws(
+        self, step: Step, samples: Sequence[Sample]
+    ) -> list[Coroutine[Any, Any, Sample | Exit]]:
+        """All draws of a step, in their order."""
+        return [
+            self._draw(step, sample, draw)
+            for sample in samples
+            for draw in range(step.draws)
+        ]
 
     def _about(self, fields: Row) -> Row:
         """What is known of a row before its first step: the pack, and the taint of the run and of
@@ -341,17 +376,16 @@ class Walker:
         return _arrive(sample, reading, {step.name: history})
 
     async def _filter(
-        self, step: Step, samples: Sequence[Sample]
+        self, step: Step, samples: list[Sample]
     ) -> tuple[list[Sample], list[Exit]]:
         """Sends the draws of one sample through the step's filters."""
         exits: list[Exit] = []
-        alive = list(samples)
-        for part in step.filters:
-            # Those of the corpus see all rows, at the end of the run.
-            if alive and part.group != "corpus":
-                alive, lost = await self._sift(part, alive)
-                exits += lost
-        return alive, exits
+        for part in step.row_filters:
+            if not samples:
+                break
+            samples, lost = await self._sift(part, samples)
+            exits += lost
+        return samples, exits
 
     async def _sift(self, part: Filter, samples: list[Sample]) -> Sifted:
         """The samples that a filter keeps, and the exits of the others."""
