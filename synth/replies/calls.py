@@ -32,6 +32,9 @@ _BARE = lazy_pattern(
 )
 # What stands behind a tag whose calls are JSON.
 _OBJECTS = lazy_pattern(r"\s*(?:\[\s*)?{\s*[\"}]")
+# Before whom each part of a reply is for, in Functionary 3.2; its prompt ends with the first one.
+_TO = ">>>"
+_TO_USER = "all\n"
 # A call of no tool.
 _NONE = Call("?", "")
 # Places of a text at which JSON is looked for.
@@ -105,7 +108,10 @@ def written_out(
         found = _tagged_calls(text[tag.end() :], tools)
         return _said(text, tag.start()), found or (_NONE,)
     if marked:
-        return _said(text, marked[0].start), tuple(map(_of_mark, marked))
+        said = _said(text, marked[0].start)
+        if text.startswith(_TO, marked[0].start):
+            said = said.removeprefix(_TO).removeprefix(_TO_USER)
+        return said, tuple(map(_of_mark, marked))
     return text, ()
 
 

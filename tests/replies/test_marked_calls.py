@@ -93,6 +93,13 @@ def test_every_family_calls_twice(reply):
     ]
 
 
+@pytest.mark.parametrize("begins", ["", ">>>"])
+def test_a_part_for_the_user_is_said_without_whom_it_is_for(begins):
+    """Functionary 3.2 names that before each part of a reply, as its own tests of prompts show."""
+    reply = f"{begins}all\nI look it up.>>>weather\n{ARGUMENTS}>>>now\n{{}}"
+    assert written_out(reply, TOOLS) == ("I look it up.", TWO)
+
+
 @pytest.mark.parametrize(
     "reply",
     [
