@@ -56,7 +56,11 @@ def _in_a_thread(work: Coroutine[Any, Any, T]) -> T:
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
     """On a uvloop, which takes a third of the CPU of asyncio's own loop off each call."""
-    import uvloop  # noqa: PLC0415 - filters that ask nobody need none
+    try:
+        import uvloop  # noqa: PLC0415 - filters that ask nobody need none
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
+    finally:
+        # An interrupt may come before the loop has begun it.
+        work.close()

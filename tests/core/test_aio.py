@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import importlib.util
+import inspect
 import warnings
 from pkgutil import iter_modules
 
@@ -50,6 +51,17 @@ def test_work_runs_with_and_without_a_loop_around_it():
         return run_async(later(2)) + run_async(at_once(3))
 
     assert asyncio.run(inside()) == 7
+
+
+def test_an_interrupt_before_the_loop_turns_leaves_no_work_behind(monkeypatch):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(asyncio, "Runner", interrupted)
+    work = later(1)
+    with pytest.raises(KeyboardInterrupt):
+        run_async(work)
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
 
 
 def test_a_cancelled_task_beside_a_loop_is_an_interrupt():
