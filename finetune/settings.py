@@ -221,6 +221,12 @@ def check_output(folder: Path) -> None:
         )
 
 
+_NEWER_NAMES = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+
+
 def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     """The TRL config of a run.
 
@@ -253,15 +259,14 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
         defaults,
         held_out=held is not None,
     )
+    values = {
+        **defaults,
+        "output_dir": str(config.output / "checkpoints"),
+        **given,
+        **shards.fields(config.sharding, command),
+    }
     try:
-        made = kind(
-            **{
-                **defaults,
-                "output_dir": str(config.output / "checkpoints"),
-                **given,
-                **shards.fields(config.sharding, command),
-            }
-        )
+        made = kind(**_renamed(values, kind))
     except (TypeError, ValueError) as error:
         raise WrongUse(
             f"TRL's {kind.__name__}",
@@ -274,6 +279,18 @@ def trainer_config(kind: type[Any], config: TrainConfig, command: str) -> Any:
     if config.sharding == "fsdp2":
         shards.begin(made)
     return made
+
+
+def _renamed(values: JsonObject, kind: type[Any]) -> JsonObject:
+    """Values under the names that a newer transformers has for them, where the class knows these:
+    under the older ones it warns at every training.
+    """
+    known = {one.name for one in fields(kind)}
+    renamed = dict(values)
+    for old, new in _NEWER_NAMES.items():
+        if old in renamed and new in known:
+            renamed.setdefault(new, renamed.pop(old))
+    return renamed
 
 
 def _check_shape_of_shards(config: TrainConfig) -> None:

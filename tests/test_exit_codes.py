@@ -6,18 +6,21 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import synth
 from synth.cli import main
-from synth.cli.command_group import as_ours
+from synth.cli.command_group import CommandGroup, as_ours
 from synth.core.errors import Stopped
+from synth.processes.interrupts import Interrupted
 from synth.teachers.simulation.word_problems import make_problems
 from tests.conftest import rest_long, write
 
@@ -507,3 +510,31 @@ def test_other_faults_of_the_system_have_a_code():
     assert as_ours(MemoryError()).exit_code == 5
     with pytest.raises(KeyError):
         as_ours(KeyError("a fault of ours"))
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (Interrupted(signal.SIGTERM), 143, "ended by SIGTERM"),
+    ],
+)
+def test_an_interrupt_amid_an_import_is_one(interrupt, code, words):
+    """Whoever imports wraps it, and so does Python where a class is being made."""
+
+    class Name:
+        def __set_name__(self, owner: type, name: str) -> None:
+            raise interrupt
+
+    @click.group(cls=CommandGroup)
+    def commands() -> None: ...
+
+    @commands.command()
+    def load() -> None:
+        try:
+            type("Made", (), {"name": Name()})
+        except Exception as error:
+            raise RuntimeError("Failed to import it") from error
+
+    done = CliRunner().invoke(commands, ["load"])
+    assert (done.exit_code, done.stderr) == (code, f"commands: {words}\n")

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -20,7 +20,7 @@ from synth.core.errors import (
     is_out_of_memory,
     printable,
 )
-from synth.processes.interrupts import exit_code
+from synth.processes.interrupts import exit_code, interrupt_behind
 from synth.processes.ranks import is_first_process
 
 # What a path can have against it that another path would not: the user's to correct (2). Anything
@@ -45,7 +45,7 @@ _OF_PATHS = {
 
 
 # What the wall turns into messages where it knows it.
-_ENDS = (PotstillError, OSError, UnicodeError, MemoryError, RuntimeError)
+_ENDS = (OSError, UnicodeError, MemoryError, RuntimeError)
 
 
 def say(text: str, *, err: bool = False) -> None:
@@ -94,8 +94,6 @@ def _hold_standard_files() -> None:
 
 def as_ours(error: Exception) -> PotstillError:
     """What the system said, as an error with an exit code; anything else is raised again."""
-    if isinstance(error, PotstillError):
-        return error
     if (
         isinstance(error, OSError)
         and error.errno in _OF_PATHS
@@ -208,9 +206,17 @@ class CommandGroup(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            say(f"{ctx.info_name}: {str(error) or 'interrupted'}", err=True)
-            ctx.exit(exit_code(error))
+            _leave(ctx, str(error) or "interrupted", exit_code(error))
+        except PotstillError as error:
+            _leave(ctx, str(error), error.exit_code)
         except _ENDS as error:
+            if interrupt := interrupt_behind(error):
+                words = str(interrupt) or "interrupted"
+                _leave(ctx, words, exit_code(interrupt))
             ours = as_ours(error)
-            say(f"{ctx.info_name}: {ours}", err=True)
-            ctx.exit(ours.exit_code)
+            _leave(ctx, str(ours), ours.exit_code)
+
+
+def _leave(context: click.Context, words: str, code: int) -> NoReturn:
+    say(f"{context.info_name}: {words}", err=True)
+    context.exit(code)

@@ -36,6 +36,15 @@ class Interrupted(KeyboardInterrupt):
         return f"ended by {signal.Signals(number).name}"
 
 
+def interrupt_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interrupt that has become another error: a class that is being made and a package that is
+    being imported turn all that happens into errors of their own.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class Ending:
     """What the signals did to one task: each cancels it, and the first is remembered.
 

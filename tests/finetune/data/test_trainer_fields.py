@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import MISSING, fields
 from importlib import import_module
 
@@ -83,6 +84,17 @@ def test_each_field_is_obeyed_or_refused(command, tmp_path):
                         given(tmp_path, **{field.name: other(field)}),
                         command,
                     )
+
+
+@pytest.mark.parametrize("fields", [{}, {"gradient_checkpointing": True}])
+def test_no_training_begins_with_a_warning(tmp_path, fields):
+    (kind,) = kinds("sft")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = trainer_config(kind, given(tmp_path, **fields), "sft")
+    asked = fields.get("gradient_checkpointing", False)
+    assert made.gradient_checkpointing is asked
+    assert made.activation_checkpointing is asked
 
 
 def test_a_field_that_is_obeyed_is_not_refused_by_all():
