@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import (
     EXTRA,
     evaluation_options,
@@ -88,7 +89,7 @@ _SHOTS = click.option(
 @resume_option
 @click.option(
     "--compressor",
-    metavar="M",
+    type=MODEL,
     help="A language model of the same tokenizer that reads demonstrations, or a folder of this "
     "command. Default: a copy of --model.",
 )
@@ -148,7 +149,7 @@ def demonstrations(ctx: click.Context, /, **options: Any) -> None:
 )
 @click.option(
     "--model",
-    metavar="M",
+    type=MODEL,
     help="That is asked. Default: the one that the vectors were learnt for.",
 )
 def evaluate_demonstrations(**options: Any) -> None:
@@ -187,7 +188,7 @@ def _sizes(about: str) -> Callable[..., Any]:
 @functools.partial(train_options, about=_LARGEST)
 @resume_option
 @click.option(
-    "--teacher", required=True, metavar="M", help="An encoder that teaches."
+    "--teacher", required=True, type=MODEL, help="An encoder that teaches."
 )
 @_sizes("layers: Numbers of layers that an encoder may have, such as 2,3,4.")
 @_sizes("heads: Numbers of attention heads; their widths are its width.")
@@ -259,7 +260,7 @@ def _ascending(text: str, name: str) -> list[int]:
 )
 @click.option(
     "--teacher",
-    metavar="M",
+    type=MODEL,
     help="Default: that of the training.",
 )
 @output_option("Where the student and search.json go.")
@@ -338,7 +339,7 @@ rare_option = click.option(
 
 
 @click.command("evaluate-ctc")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @evaluation_options("Held-out rows of `prompt` and `completion`.")
 @rare_option
 def evaluate_ctc(**options: Any) -> None:
@@ -374,7 +375,7 @@ def mask_predict(ctx: click.Context, /, **options: Any) -> None:
 
 
 @click.command("evaluate-mask-predict")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @evaluation_options("Held-out rows of `prompt` and `completion`.")
 @rare_option
 @click.option(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import only_with, rows_there
 from synth.cli.command_group import together
 from synth.cli.numbers import Number, Whole
@@ -18,7 +19,7 @@ def inference_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return together(
         click.option(
             "--before",
-            metavar="M",
+            type=MODEL,
             help="A model that speaks first (a decomposer, a questioner): its reply stands for "
             "{before} in the prompt.",
         ),
@@ -137,7 +138,7 @@ def _chunk_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--chunk-teacher",
             callback=only_with("--chunks"),
             default="",
-            metavar="M",
+            type=MODEL,
             help="A model of its tokenizer that says which tokens are likely; else the student.",
         ),
         click.option(

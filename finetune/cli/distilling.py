@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from finetune.cli.encoding import encoder_options, state_in
+from finetune.cli.model_name import MODEL
 from finetune.cli.opening import check_unopened, opening_in, opening_options
 from finetune.cli.pruning import pruning_in, pruning_options
 from finetune.cli.rolling import rollout_options, rollouts_in
@@ -299,7 +300,7 @@ def servers_in(options: JsonObject) -> Servers | None:
     "--teacher",
     "teachers",
     multiple=True,
-    metavar="M",
+    type=MODEL,
     help="Open model whose probabilities are learnt; repeat it to average several. Or the student "
     "itself: self:base, self:ema[=RATE], self:live.",
 )
@@ -412,7 +413,7 @@ def distill(
 @click.option(
     "--teacher",
     required=True,
-    metavar="M",
+    type=MODEL,
     help="The larger model, which learns too.",
 )
 @click.option(
@@ -441,7 +442,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 
 @click.command()
 @rows_option("Rows, as for sft; with --replies a run folder.", metavar="DIR")
-@click.option("--teacher", metavar="M", help="Open model to ask.")
+@click.option("--teacher", type=MODEL, help="Open model to ask.")
 @click.option(
     "--replies",
     metavar="FILE",
@@ -450,7 +451,7 @@ def codistill(ctx: click.Context, /, **options: Any) -> None:
 @click.option(
     "--student",
     "learner",
-    metavar="M",
+    type=MODEL,
     help="Student whose tokens are asked about (with --replies and --teacher-url).",
 )
 @server_options

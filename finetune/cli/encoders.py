@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import (
     EXTRA,
     evaluation_options,
@@ -83,7 +84,7 @@ def heads(
 
 
 @click.command("evaluate-encoder")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @evaluation_options(
     "Held-out rows: `text` and `label`, `tokens` and `tags`, or `tokens`, `heads` and `relations`."
 )

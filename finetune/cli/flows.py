@@ -15,6 +15,7 @@ import click
 
 from finetune.cli.distilling import codistill, distill
 from finetune.cli.measuring import evaluate
+from finetune.cli.model_name import MODEL
 from finetune.cli.retrieving import evaluate_retriever, retriever
 from finetune.cli.shared import flags, need
 from finetune.cli.training import (
@@ -106,7 +107,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--student",
-            metavar="M",
+            type=MODEL,
             help="The model that learns, as --model elsewhere.",
         ),
         click.option(

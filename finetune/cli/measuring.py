@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from finetune.cli.asking import inference_options
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import (
     interval,
     need,
@@ -219,7 +220,7 @@ def _judged(
     metavar="DIR",
 )
 @click.option(
-    "--model", required=True, metavar="M", help="A path or a hub name."
+    "--model", required=True, type=MODEL, help="A path or a hub name."
 )
 @output_option("For evaluation.json and predictions.jsonl.")
 @click.option(
@@ -318,7 +319,7 @@ def evaluate(measures: tuple[str, ...], **options: Any) -> None:
 @click.option(
     "--model",
     required=True,
-    metavar="M",
+    type=MODEL,
     help="The student that drew them.",
 )
 @output_option("For probe.json.")
@@ -371,7 +372,7 @@ def entropy_probe(**options: Any) -> None:
 
 
 @click.command("evaluate-outliers")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option(
     "--inside",
     required=True,
@@ -388,7 +389,7 @@ def entropy_probe(**options: Any) -> None:
 )
 @click.option(
     "--teacher",
-    metavar="M",
+    type=MODEL,
     help="Also scores by the student's perplexity over this model's.",
 )
 @output_option("For evaluation.json and scores.jsonl.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import (
     EXTRA,
     flags,
@@ -58,7 +59,7 @@ from synth.core.errors import WrongUse
     help="For --search: rows to measure on.",
 )
 @click.option(
-    "--model", default="", metavar="M", help="For --search: the student."
+    "--model", default="", type=MODEL, help="For --search: the student."
 )
 @click.pass_context
 def mix(

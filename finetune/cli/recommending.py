@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import need, rows_option, rows_there
 from synth.cli.command_group import output_option, say
 from synth.cli.numbers import Number, Whole
@@ -28,7 +29,7 @@ _MOST_WEIGHT = 1e6
 @click.option(
     "--model",
     required=True,
-    metavar="M",
+    type=MODEL,
     help="An encoder of the texts, or hashing.",
 )
 @output_option(

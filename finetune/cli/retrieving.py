@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import (
     EXTRA,
     interval,
@@ -85,7 +86,7 @@ _WORDS = click.option(
 )
 @click.option(
     "--teacher",
-    metavar="M",
+    type=MODEL,
     help="A frozen encoder, for losses that learn from vectors or from its scores.",
 )
 @click.option(
@@ -157,7 +158,7 @@ def _instructions(path: str | None) -> Any:
     "models",
     multiple=True,
     required=True,
-    metavar="M",
+    type=MODEL,
     help="A teacher; several are averaged.",
 )
 @output_option("The lists with scores (.jsonl).", "FILE")
@@ -176,7 +177,7 @@ def _instructions(path: str | None) -> Any:
 @_WORDS
 @click.option(
     "--student",
-    metavar="M",
+    type=MODEL,
     help="Keep queries that the teachers get right and this encoder nearly.",
 )
 @click.option(
@@ -208,7 +209,7 @@ def score_lists(**options: Any) -> None:
     help="The column of the sentences.",
 )
 @click.option(
-    "--model", required=True, metavar="M", help="A causal language model."
+    "--model", required=True, type=MODEL, help="A causal language model."
 )
 @click.option(
     "--template",
@@ -258,9 +259,7 @@ def sentence_chains(**options: Any) -> None:
 
 @click.command("evaluate-retriever")
 @rows_option("Queries with texts that answer them.", metavar="FILE")
-@click.option(
-    "--model", required=True, metavar="M", help="An encoder, or bm25."
-)
+@click.option("--model", required=True, type=MODEL, help="An encoder, or bm25.")
 @output_option("For evaluation.json and run.jsonl.")
 @click.option(
     "--corpus",
@@ -322,7 +321,7 @@ def evaluate_retriever(**options: Any) -> None:
 
 
 @click.command("evaluate-embeddings")
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @output_option("For evaluation.json.")
 @click.option(
     "--bitext",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from finetune.cli.asking import inference_options
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import need
 from finetune.data.prompts import TEMPLATES
 from synth.cli.command_group import say
@@ -14,7 +15,7 @@ from synth.cli.numbers import Whole
 
 
 @click.command()
-@click.argument("model", metavar="STUDENT")
+@click.argument("model", metavar="STUDENT", type=MODEL)
 @click.option(
     "--port",
     type=Whole(0, 65535),

@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from finetune.cli.launching import launched
+from finetune.cli.model_name import MODEL
 from finetune.core.rows import JsonObject
 from finetune.core.sharding import KINDS, check
 from finetune.data.going_on import GoingOn
@@ -142,7 +143,7 @@ def student_options(
 ) -> Callable[..., Any]:
     """Those of `train_options` but the rows."""
     return together(
-        click.option("--model", required=True, metavar="M", help=about),
+        click.option("--model", required=True, type=MODEL, help=about),
         output_option("Where the student goes."),
         click.option(
             "--config",

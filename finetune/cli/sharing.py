@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.shared import need
 from synth.cli.command_group import output_option, say
 from synth.cli.pushing import push_folder, push_options
@@ -17,7 +18,7 @@ _PRECISIONS = ("f32", "f16", "bf16", "q8_0")
 
 
 @click.command()
-@click.argument("model", metavar="STUDENT")
+@click.argument("model", metavar="STUDENT", type=MODEL)
 @click.option(
     "--to",
     type=click.Choice(_TARGETS),

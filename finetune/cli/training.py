@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from finetune.cli.model_name import MODEL
 from finetune.cli.rolling import rollout_options, rollouts_in
 from finetune.cli.shared import (
     EXTRA,
@@ -441,7 +442,7 @@ def critic(
 
 
 @click.command()
-@click.option("--model", required=True, metavar="M", help="The larger student.")
+@click.option("--model", required=True, type=MODEL, help="The larger student.")
 @rows_option("Rows whose tokens stay, as `finetune sft` reads them.")
 @output_option("A folder for the smaller student.", "DIR")
 @template_option
@@ -468,7 +469,7 @@ def vocabulary(model: str, data: str, output: Path, template: Any) -> None:
 @click.option(
     "--model",
     required=True,
-    metavar="M",
+    type=MODEL,
     help="An encoder, or a folder of this command.",
 )
 @output_option("For the heads, evaluation.json and predictions.jsonl.")

@@ -47,7 +47,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def retriever(*more, data="lists.jsonl", model="./none"):
+def retriever(*more, data="lists.jsonl", model="nobody/none"):
     words = ("--data", data, "--model", model, "--output", "out")
     return finetune("retriever", *words, *more)
 
@@ -229,7 +229,7 @@ HEAD = "one:task=classify,rows=labelled.jsonl"
     ],
 )
 def test_siblings_refuse_what_they_do_not_read(here, words, says):
-    code, said = finetune(*words, "--model", "./none", "--output", "out")
+    code, said = finetune(*words, "--model", "nobody/none", "--output", "out")
     assert code == 2, said
     assert says in said
     assert "no such file" not in said

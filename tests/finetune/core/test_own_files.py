@@ -22,26 +22,26 @@ KEYS = ("model", "rows")
 RECORD = {"model": "M", "rows": 3, "accuracy": 0.5}
 # Words of each command that measures, with a model that is nowhere: it must not be reached.
 MEASURING = {
-    "evaluate": ("--data", "rows.jsonl", "--model", "./none"),
-    "evaluate-retriever": ("--data", "lists.jsonl", "--model", "./none"),
-    "evaluate-embeddings": ("./none", "--bitext", "pairs.jsonl"),
+    "evaluate": ("--data", "rows.jsonl", "--model", "nobody/none"),
+    "evaluate-retriever": ("--data", "lists.jsonl", "--model", "nobody/none"),
+    "evaluate-embeddings": ("nobody/none", "--bitext", "pairs.jsonl"),
     "evaluate-encoder": (
-        "./none",
+        "nobody/none",
         "--data",
         "rows.jsonl",
         "--task",
         "classify",
     ),
-    "evaluate-ctc": ("./none", "--data", "rows.jsonl"),
-    "evaluate-mask-predict": ("./none", "--data", "rows.jsonl"),
-    "evaluate-demonstrations": ("./none", "--data", "rows.jsonl"),
+    "evaluate-ctc": ("nobody/none", "--data", "rows.jsonl"),
+    "evaluate-mask-predict": ("nobody/none", "--data", "rows.jsonl"),
+    "evaluate-demonstrations": ("nobody/none", "--data", "rows.jsonl"),
     "evaluate-outliers": (
-        *("./none", "--inside", "rows.jsonl", "--outside", "rows.jsonl"),
+        *("nobody/none", "--inside", "rows.jsonl", "--outside", "rows.jsonl"),
     ),
-    "senses": ("--senses", "rows.jsonl", "--model", "./none"),
+    "senses": ("--senses", "rows.jsonl", "--model", "nobody/none"),
     "item-codes": (
         *("--data", "rows.jsonl", "--items", "rows.jsonl"),
-        *("--model", "./none"),
+        *("--model", "nobody/none"),
     ),
 }
 

@@ -113,7 +113,7 @@ def test_translations_that_were_never_seen_are_found(model, tmp_path):
         (("--loss", "vmsst:weight=1,weight=2"), "for the second time"),
         (("--loss", "vmsst:speed=1"), "vmsst:weight=W,warmup=N"),
         (("--negatives", "2"), "the first text of a row alone"),
-        (("--teacher", "./none"), "which reads no teacher"),
+        (("--teacher", "nobody/none"), "which reads no teacher"),
     ],
 )
 def test_what_it_does_not_read_is_refused(words, said, tmp_path):
