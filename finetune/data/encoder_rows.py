@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.odd_cells import WHOLE, first_misfit, kind_of
 from finetune.data.tokens import IGNORED
 from finetune.data.trees import check_tree
@@ -41,13 +42,19 @@ def read(source: str, task: str, flag: str = "--input") -> Dataset:
     dataset = rows.columns(rows.load(source), needed, source, also=also)
     if "label" in dataset.column_names:
         dataset = _with_classes(dataset, f"{flag} {source}")
-    for number, row in enumerate(dataset, 1):
-        for name, value in row.items():
-            if not _is_sound(name, value):
-                raise _unsound(f"{flag} {source} row {number}", name, value)
-        if task == "arcs":
-            _check_arcs(row, f"{flag} {source} row {number}")
+    each_row(
+        dataset,
+        lambda number, row: _check(row, task, f"{flag} {source} row {number}"),
+    )
     return dataset
+
+
+def _check(row: Row, task: str, where: str) -> None:
+    for name, value in row.items():
+        if not _is_sound(name, value):
+            raise _unsound(where, name, value)
+    if task == "arcs":
+        _check_arcs(row, where)
 
 
 def _with_classes(dataset: Dataset, where: str) -> Dataset:

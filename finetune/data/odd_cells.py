@@ -29,7 +29,8 @@ def kind_of(value: object) -> str:
     if isinstance(value, int):
         return WHOLE if abs(value) <= _LARGEST else BEYOND
     if isinstance(value, float):
-        return WHOLE if value.is_integer() else FRACTION
+        held = value.is_integer() and abs(value) < 2.0**63
+        return WHOLE if held else FRACTION
     if isinstance(value, str) and _is_numeral(value):
         return _NUMERAL
     name = type(value).__name__

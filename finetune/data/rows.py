@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
+from finetune.data.each_row import each_row
 from finetune.data.odd_cells import as_said, first_misfit, told
 from finetune.data.prompts import Prompt, text_of
 from finetune.data.row_numbers import LARGEST, beyond, is_usable
@@ -324,16 +325,18 @@ def teachers(source: str | Path) -> list[str]:
     dataset = load(source)
     if "teacher" not in dataset.column_names:
         return []
-    names = list(dataset["teacher"])
-    for number, name in enumerate(names, 1):
-        if not isinstance(name, str) or not name:
-            raise WrongUse(
-                f"--input {source} row {number}",
-                f"teacher = {name!r}",
-                "the name of a model",
-                "Correct the row.",
-            )
-    return names
+
+    def read(number: int, name: object) -> str:
+        if isinstance(name, str) and name:
+            return name
+        raise WrongUse(
+            f"--input {source} row {number}",
+            f"teacher = {name!r}",
+            "the name of a model",
+            "Correct the row.",
+        )
+
+    return each_row(dataset["teacher"], read)
 
 
 def taint(source: str | Path) -> list[str]:
@@ -387,9 +390,11 @@ def numbers(
     """
     place = first_misfit(values, is_usable)
     if place is not None:
+        count = sum(not is_usable(value) for value in values)
+        more = f", one of {count:,} such cells" if count > 1 else ""
         raise WrongUse(
             f"--input {source} row {place + 1}",
-            f"{name} = {values[place]!r:.80}",
+            f"{name} = {values[place]!r:.80}{more}",
             f"a number, at most {LARGEST:g} on both sides of 0",
             beyond(values[place]),
         )

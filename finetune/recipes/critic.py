@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import masking, rows
+from finetune.data.each_row import each_row
 from finetune.data.label_counts import Labelled, check_both_kinds, without
 from finetune.data.shapes import read_label
 from finetune.scoring import calibration
@@ -201,23 +202,24 @@ def table(
         tuple(dict.fromkeys([first, *seconds, label, group])),
         source,
     )
-    listed = []
-    for number, row in enumerate(data, 1):
+
+    def read(number: int, row: JsonObject) -> JsonObject | None:
         if row[label] is None:
-            continue
+            return None
         where = f"--input {source} row {number} {label}"
         parts = [str(row[name]) for name in seconds if row[name] is not None]
-        listed.append(
-            {
-                "first": str(row[first]),
-                "second": " ".join(parts),
-                "labels": int(read_label(row[label], where)),
-                "group": str(row[group]),
-                "row": number,
-                "said": row[label],
-                "of": len(data),
-            }
-        )
+        return {
+            "first": str(row[first]),
+            "second": " ".join(parts),
+            "labels": int(read_label(row[label], where)),
+            "group": str(row[group]),
+            "row": number,
+            "said": row[label],
+            "of": len(data),
+        }
+
+    made = each_row(data, read)
+    listed = [row for row in made if row is not None]
     if not listed:
         raise WrongUse(
             f"--input {source} {label}",

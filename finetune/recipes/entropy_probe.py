@@ -22,6 +22,7 @@ from finetune.core.arrays import (
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.label_counts import Labelled, check_both_kinds, numbered
 from finetune.data.prompts import Prompt, of_student
 from finetune.data.shapes import check_asked, read_label
@@ -225,8 +226,10 @@ def _asked(config: ProbeConfig) -> list[Asked]:
             "`prompt` or `question`, and `reply`",
             "Give predictions.jsonl of `finetune evaluate --draws 10`, or a run of draws.",
         )
+    each_row(
+        listed, lambda number, row: _check_row(row, f"{where} row {number}")
+    )
     for number, row in enumerate(listed, 1):
-        _check_row(row, f"{where} row {number}")
         row["prompt"] = prompt_of(row)
         row[_NUMBER] = number
     groups = list(by_question(listed).values())

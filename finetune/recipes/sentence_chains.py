@@ -17,6 +17,7 @@ from finetune.core.json_files import check_writable, write_whole
 from finetune.core.own_files import check_apart, check_rows
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.prompts import ids_of, of_student
 from finetune.generation.continuations import end_tokens
 from finetune.generation.guided import guided_generate
@@ -84,14 +85,12 @@ def run(config: ChainsConfig) -> JsonObject:
     _check_template(config.template)
     table = rows.columns(rows.load(config.data), (config.field,), config.data)
     sentences = list(table[config.field])
-    for number, sentence in enumerate(sentences, 1):
-        if not isinstance(sentence, str) or not sentence.strip():
-            raise WrongUse(
-                f"--input {config.data} row {number} {config.field}",
-                f"{sentence!r:.80}",
-                "a sentence",
-                "Fill it in, or take the row out.",
-            )
+    each_row(
+        sentences,
+        lambda number, sentence: _check_sentence(
+            sentence, f"--input {config.data} row {number} {config.field}"
+        ),
+    )
     rewrite = _by_model(config, sentences)
     dropped: Counter[str] = Counter()
     lines = []
@@ -155,6 +154,16 @@ def _listed(sentences: Sequence[str]) -> JsonObject:
     }
 
 
+def _check_sentence(sentence: object, where: str) -> None:
+    if not isinstance(sentence, str) or not sentence.strip():
+        raise WrongUse(
+            where,
+            f"{sentence!r:.80}",
+            "a sentence",
+            "Fill it in, or take the row out.",
+        )
+
+
 def _check_template(template: str) -> None:
     """Raises WrongUse where a template does not say where the sentence stands."""
     if PLACE not in template:
@@ -182,7 +191,7 @@ def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
         ids = ids_of(prompt, opened.tokenizer, template)
         return torch.tensor([ids], device=opened.device)
 
-    for number, sentence in enumerate(sentences, 1):
+    def check(number: int, sentence: str) -> None:
         count = asked(sentence).shape[1]
         if count >= opened.limit:
             raise WrongUse(
@@ -191,6 +200,8 @@ def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
                 f"fewer than the {opened.limit:,} that --model reads and writes",
                 "Shorten it, or take the row out.",
             )
+
+    each_row(sentences, check)
 
     def rewrite(now: str, before: str) -> str | None:
         prompts = asked(now), asked(before)

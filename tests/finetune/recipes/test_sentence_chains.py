@@ -49,7 +49,10 @@ def test_chains_that_do_not_hold_are_dropped(replies, fault):
 @pytest.fixture(scope="module")
 def rewriter(tmp_path_factory):
     """A small model that learnt to put another word in the place of the last one."""
-    folder = tmp_path_factory.mktemp("rewriter")
+    return rewrites_things(tmp_path_factory.mktemp("rewriter"))
+
+
+def rewrites_things(folder):
     things = ["pen", "house", "tree", "dog", "hat", "door"]
     rows = [
         {
@@ -59,7 +62,7 @@ def rewriter(tmp_path_factory):
         for n, thing in enumerate(things)
     ]
     code, said = finetune(
-        *("sft", "--input", write(folder / "rows.jsonl", rows)),
+        *("sft", "--input", write(folder / "things.jsonl", rows)),
         *("--model", "scratch:tiny", "--output", folder / "model", *FAST),
         *("--max-steps", "60", "--learning-rate", "1e-2"),
     )
