@@ -89,7 +89,11 @@ def told(rows: Iterable[tuple[str, object]]) -> str:
             kinds = columns.setdefault(name, {})
             kind = _held_as(value)
             kinds.setdefault(kind, _Kind(place, value)).count += 1
-    return next(filter(None, map(_odd_one, columns, columns.values())), "")
+    for name, kinds in columns.items():
+        found = _odd_one(name, kinds)
+        if found:
+            return found
+    return ""
 
 
 def _held_as(value: object) -> str:
@@ -108,10 +112,13 @@ def _odd_one(name: str, kinds: dict[str, _Kind]) -> str:
     usual, rarest = listed[0], listed[-1]
     kind, cells = rarest
     found = f"{name} = {cells.first!r:.80} in {cells.place}, a {kind}"
-    if len(listed) > 1:
-        rows = f"{usual[1].count:,} row{'s' * (usual[1].count > 1)}"
-        return f"{found}, and a {usual[0]} in {rows} (first: {usual[1].place})"
-    return found if kind == BEYOND else ""
+    if len(listed) == 1:
+        return found if kind == BEYOND else ""
+    usual_kind, others = usual
+    rows = "1 row"
+    if others.count > 1:
+        rows = f"{others.count:,} rows"
+    return f"{found}, and a {usual_kind} in {rows} (first: {others.place})"
 
 
 def as_said(
