@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from synth.core.errors import WrongUse
+from synth.core.optional import optional
 from synth.inputs.files import encoding_of
 
 # Bytes that are looked at to tell an encoding, and those beyond ASCII that it takes.
@@ -105,11 +106,10 @@ def _shown_by(raw: bytes) -> str:
     """
     if _reads_alike(raw):
         return _LATIN[0]
-    from charset_normalizer import from_bytes  # noqa: PLC0415 - seldom
-
+    detector = optional("charset_normalizer", "documents", "--documents")
     # No character of several bytes holds a line's end.
     sample = raw[:_SAMPLE].rpartition(b"\n")[0] or raw[:_SAMPLE]
-    found = from_bytes(sample).best()
+    found = detector.from_bytes(sample).best()
     if found is not None and sum(byte > 127 for byte in sample) >= _LEAST:
         text = sample.decode(found.encoding, "replace")
         if _is_of_one_script(text):
