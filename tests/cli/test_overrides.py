@@ -74,6 +74,7 @@ def test_a_constant_that_may_be_two_things_is_refused(text, other):
     with pytest.raises(WrongUse) as error:
         Pack.load("cot", said(f"constants.x={text}"))
     assert f'"{text}" in quotes for the text, or {other}' in str(error.value)
+    assert str(error.value).startswith("--set constants.x: found ")
     quoted = f'constants.x="{text}"'
     assert of_pack("cot", said(quoted)) == {"constants.x": text}
 
