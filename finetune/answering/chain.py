@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from finetune.answering.inference import Inference, filled, places
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.prompts import Prompt, Template, messages_of, of_student
 from finetune.generation.confidence import confidence
 from finetune.students import load as student
 from synth.core.errors import WrongUse
+from synth.core.records import Row
 from synth.search.index import open_index
 
 if TYPE_CHECKING:
@@ -264,15 +266,16 @@ def _texts(source: str) -> list[str]:
     Raises:
         WrongUse: a row without one.
     """
-    found = []
-    for number, row in enumerate(rows.load(source), 1):
-        text = dict(row).get("text")
-        if not isinstance(text, str) or not text.strip():
-            raise WrongUse(
-                f"--knowledge {source} row {number}",
-                "no `text`",
-                "rows with a `text` each",
-                "Name the column `text`, or take the row out.",
-            )
-        found.append(text)
-    return found
+
+    def read(number: int, row: Row) -> str:
+        text = row.get("text")
+        if isinstance(text, str) and text.strip():
+            return text
+        raise WrongUse(
+            f"--knowledge {source} row {number}",
+            "no `text`",
+            "rows with a `text` each",
+            "Name the column `text`, or take the row out.",
+        )
+
+    return each_row(rows.load(source), read)

@@ -365,10 +365,14 @@ def entropy_probe(**options: Any) -> None:
         if name not in info:
             continue
         found = info[name]
-        told = "labels all alike"
+        told = f"unknown: all {info['held_out']:,} questions held out are alike"
         if found is not None:
             told = f"{found['auc']:.3f} {interval(found)}"
         say(f"{about}: area under the ROC curve {told}")
+    if info["unlabelled"]:
+        say(
+            f"right first draws: not measured, since no `right` stands in {info['unlabelled']}"
+        )
 
 
 @click.command("evaluate-outliers")

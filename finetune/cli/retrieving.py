@@ -239,6 +239,13 @@ def score_lists(**options: Any) -> None:
     show_default=True,
     help="Of a sentence; a chain with a longer one is dropped.",
 )
+@click.option(
+    "--batch",
+    type=Whole(1),
+    default=16,
+    show_default=True,
+    help="Chains that are written side by side.",
+)
 def sentence_chains(**options: Any) -> None:
     """Write chains of sentences that drift away, by guided decoding, for the loss
     `fused_list_mle` of `finetune retriever`.

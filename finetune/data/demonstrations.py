@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from synth.core.errors import WrongUse
 
 DEMONSTRATIONS = "demonstrations"
@@ -26,18 +27,23 @@ def read(source: str, flag: str = "--input") -> list[JsonObject]:
         rows.load(source), _NEEDED, source, also=("task", DEMONSTRATIONS)
     )
     made = [dict(row) for row in dataset]
-    for number, row in enumerate(made, 1):
-        for name, value in row.items():
-            # Nothing stands behind an empty question that could say the answer's first token.
-            empty = name == "prompt" and not value
-            if not isinstance(value, str) or empty:
-                raise WrongUse(
-                    f"{flag} {source} row {number} {name}",
-                    f"{value!r}"[:80],
-                    "a text",
-                    "Write one; messages are not read here.",
-                )
+    each_row(
+        made, lambda number, row: _check(row, f"{flag} {source} row {number}")
+    )
     return made
+
+
+def _check(row: JsonObject, where: str) -> None:
+    for name, value in row.items():
+        # Nothing stands behind an empty question that could say the answer's first token.
+        empty = name == "prompt" and not value
+        if not isinstance(value, str) or empty:
+            raise WrongUse(
+                f"{where} {name}",
+                f"{value!r}"[:80],
+                "a text",
+                "Write one; messages are not read here.",
+            )
 
 
 def shown(row: JsonObject) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
+from finetune.data.odd_cells import WHOLE, first_misfit, kind_of
 from finetune.data.tokens import IGNORED
 from finetune.data.trees import check_tree
 from synth.core.errors import WrongUse
@@ -38,18 +40,54 @@ def read(source: str, task: str, flag: str = "--input") -> Dataset:
     """
     needed, also = COLUMNS[task]
     dataset = rows.columns(rows.load(source), needed, source, also=also)
-    for number, row in enumerate(dataset, 1):
-        for name, value in row.items():
-            if not _is_sound(name, value):
-                raise WrongUse(
-                    f"{flag} {source} row {number} {name}",
-                    f"{value!r}"[:80],
-                    _WANTED[name],
-                    "Write it so, or leave the row out.",
-                )
-        if task == "arcs":
-            _check_arcs(row, f"{flag} {source} row {number}")
+    if "label" in dataset.column_names:
+        dataset = _with_classes(dataset, f"{flag} {source}")
+    each_row(
+        dataset,
+        lambda number, row: _check(row, task, f"{flag} {source} row {number}"),
+    )
     return dataset
+
+
+def _check(row: Row, task: str, where: str) -> None:
+    for name, value in row.items():
+        if not _is_sound(name, value):
+            raise _unsound(where, name, value)
+    if task == "arcs":
+        _check_arcs(row, where)
+
+
+def _with_classes(dataset: Dataset, where: str) -> Dataset:
+    """The rows with whole numbers of classes, which a table holds as fractions where a cell is
+    empty.
+
+    Raises:
+        WrongUse: the row whose label is no class.
+    """
+    import datasets  # noqa: PLC0415 - a second of imports
+
+    cells = list(dataset["label"])
+    place = first_misfit(cells, _is_class)
+    if place is not None:
+        raise _unsound(f"{where} row {place + 1}", "label", cells[place])
+    if not any(isinstance(cell, float) for cell in cells):
+        return dataset
+    return dataset.cast_column("label", datasets.Value("int64"))
+
+
+def _is_class(cell: object) -> bool:
+    if cell is None or isinstance(cell, str | bool):
+        return True
+    return kind_of(cell) == WHOLE
+
+
+def _unsound(where: str, name: str, value: object) -> WrongUse:
+    return WrongUse(
+        f"{where} {name}",
+        f"{value!r}"[:80],
+        _WANTED[name],
+        "Write it so, or leave the row out.",
+    )
 
 
 def _check_arcs(row: Row, where: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from synth.core.errors import WrongUse
 
 # Items that a history must have: one to go on from and one to come.
@@ -44,7 +46,8 @@ def read_catalogue(source: str) -> Catalogue:
     texts: list[str] = []
     numbers: dict[str, int] = {}
     table = rows.columns(rows.load(source), ("item", "text"), source)
-    for number, row in enumerate(table, 1):
+
+    def read(number: int, row: JsonObject) -> None:
         where = f"--items {source} row {number}"
         name, text = _name(row["item"]), row["text"]
         if name is None or not isinstance(text, str) or not text.strip():
@@ -64,6 +67,8 @@ def read_catalogue(source: str) -> Catalogue:
         numbers[name] = len(items)
         items.append(name)
         texts.append(text)
+
+    each_row(table, read)
     return Catalogue(items, texts, numbers)
 
 
@@ -78,28 +83,32 @@ def read_histories(source: str, known: Mapping[str, int]) -> list[list[int]]:
         WrongUse: a row without a list of items, one of a single item, or an item that the
             catalogue lacks.
     """
-    histories = []
     table = rows.columns(rows.load(source), ("items",), source)
-    for number, row in enumerate(table, 1):
-        where = f"--input {source} row {number}"
-        listed = row["items"]
-        if not isinstance(listed, list) or len(listed) < _LEAST:
+    return each_row(
+        table,
+        lambda number, row: _history(
+            row["items"], known, f"--input {source} row {number}"
+        ),
+    )
+
+
+def _history(listed: object, known: Mapping[str, int], where: str) -> list[int]:
+    if not isinstance(listed, list) or len(listed) < _LEAST:
+        raise WrongUse(
+            where,
+            f"items {listed!r:.80}",
+            f"a list of {_LEAST} items or more",
+            "Write them in their order, or take the row out.",
+        )
+    history = []
+    for item in listed:
+        name = _name(item)
+        if name is None or name not in known:
             raise WrongUse(
                 where,
-                f"items {listed!r:.80}",
-                f"a list of {_LEAST} items or more",
-                "Write them in their order, or take the row out.",
+                f"the item {item!r:.80}, which --items lacks",
+                "items that have a text",
+                "Give it a row of --items, or take it out of the history.",
             )
-        history = []
-        for item in listed:
-            name = _name(item)
-            if name is None or name not in known:
-                raise WrongUse(
-                    where,
-                    f"the item {item!r:.80}, which --items lacks",
-                    "items that have a text",
-                    "Give it a row of --items, or take it out of the history.",
-                )
-            history.append(known[name])
-        histories.append(history)
-    return histories
+        history.append(known[name])
+    return history

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from synth.core.errors import WrongUse
 from synth.core.records import Row
@@ -51,11 +52,11 @@ def load(source: str) -> list[Listed]:
         WrongUse: columns of another shape, a list without a text, scores that are not one finite
             number a text.
     """
-    lists = [
-        listed
-        for number, row in enumerate(rows.load(source), 1)
-        for listed in read(row, f"--input {source} row {number}")
-    ]
+    by_row = each_row(
+        rows.load(source),
+        lambda number, row: [*read(row, f"--input {source} row {number}")],
+    )
+    lists = [listed for of_row in by_row for listed in of_row]
     if not lists:
         raise WrongUse(
             f"--input {source}",

@@ -5,6 +5,7 @@ dataset name.
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from finetune.core.rows import JsonObject, RowFacts
 from finetune.data import shapes
+from finetune.data.each_row import each_row
+from finetune.data.odd_cells import as_said, first_misfit, told
 from finetune.data.prompts import Prompt, text_of
 from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from synth.cli.command_group import say
@@ -121,9 +124,10 @@ def _no_rows(source: str | Path) -> WrongUse:
 
 def _file(path: Path, datasets: ModuleType) -> Dataset:
     try:
-        return datasets.load_dataset(
+        found = datasets.load_dataset(
             _BUILDERS[path.suffix], data_files=str(path), split="train"
         )
+        return _true_cells(found, path, datasets)
     except Exception as error:
         _raise_fault_of_machine(error)
         # What the library says of a file that holds nothing, or a header alone.
@@ -131,7 +135,7 @@ def _file(path: Path, datasets: ModuleType) -> Dataset:
             raise _no_rows(path) from error
         todo = "Give every row the same columns, each of one kind."
         fault = (
-            _odd(path)
+            told(rows_of(str(path)))
             or f"rows that do not fit together ({type(error).__name__}: {str(error)[:200]})"
         )
         raise WrongUse(
@@ -152,23 +156,27 @@ def _is_blank(path: Path) -> bool:
         return not any(map(bytes.strip, file))
 
 
-def _odd(path: Path) -> str:
-    """The first cell of a file that is of another kind than those above it; "" where none is found.
-
-    Raises:
-        WrongUse: what is no row, with its place.
+def _true_cells(dataset: Dataset, path: Path, datasets: ModuleType) -> Dataset:
+    """The rows with mixed columns as their file says them: the library reads a text such as "12"
+    in such a column as what it says in JSON.
     """
-    kinds: dict[str, tuple[str, str]] = {}
-    for place, row in rows_of(str(path)):
-        for name, value in row.items() if isinstance(row, dict) else ():
-            kind = type(value).__name__
-            before, first = (kind, place)
-            if value is not None:
-                before, first = kinds.setdefault(name, (kind, place))
-            if before != kind and {before, kind} != {"int", "float"}:
-                found = f"{name} = {value!r:.80} in {place}, a {kind}"
-                return f"{found}, and a {before} in {first}"
-    return ""
+    mixed = [
+        name
+        for name, feature in dataset.features.items()
+        if isinstance(feature, datasets.Json)
+    ]
+    if not mixed:
+        return dataset
+    order = dataset.column_names
+    said = as_said(rows_of(str(path)), mixed)
+    for name, cells in said.items():
+        written = [None if cell is None else json.dumps(cell) for cell in cells]
+        dataset = dataset.remove_columns(name).add_column(
+            name,
+            written,
+            feature=datasets.Json(),
+        )
+    return dataset.select_columns(order)
 
 
 def _named(source: str, datasets: ModuleType) -> Dataset:
@@ -317,16 +325,18 @@ def teachers(source: str | Path) -> list[str]:
     dataset = load(source)
     if "teacher" not in dataset.column_names:
         return []
-    names = list(dataset["teacher"])
-    for number, name in enumerate(names, 1):
-        if not isinstance(name, str) or not name:
-            raise WrongUse(
-                f"--input {source} row {number}",
-                f"teacher = {name!r}",
-                "the name of a model",
-                "Correct the row.",
-            )
-    return names
+
+    def read(number: int, name: object) -> str:
+        if isinstance(name, str) and name:
+            return name
+        raise WrongUse(
+            f"--input {source} row {number}",
+            f"teacher = {name!r}",
+            "the name of a model",
+            "Correct the row.",
+        )
+
+    return each_row(dataset["teacher"], read)
 
 
 def taint(source: str | Path) -> list[str]:
@@ -378,17 +388,17 @@ def numbers(
     Raises:
         WrongUse: one that is no number, or too large, with its row.
     """
-    found = []
-    for number, value in enumerate(values, 1):
-        if not is_usable(value):
-            raise WrongUse(
-                f"--input {source} row {number}",
-                f"{name} = {value!r:.80}",
-                f"a number, at most {LARGEST:g} on both sides of 0",
-                beyond(value),
-            )
-        found.append(float(cast("float", value)))
-    return found
+    place = first_misfit(values, is_usable)
+    if place is not None:
+        count = sum(not is_usable(value) for value in values)
+        more = f", one of {count:,} such cells" if count > 1 else ""
+        raise WrongUse(
+            f"--input {source} row {place + 1}",
+            f"{name} = {values[place]!r:.80}{more}",
+            f"a number, at most {LARGEST:g} on both sides of 0",
+            beyond(values[place]),
+        )
+    return [float(cast("float", value)) for value in values]
 
 
 def labelled_rows(source: str | Path) -> Dataset:

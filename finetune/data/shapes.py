@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from finetune.core.rows import JsonObject
+from finetune.data.each_row import each_row
 from synth.core.errors import WrongUse
 from synth.core.records import Row
 
@@ -53,10 +54,9 @@ def sft(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt` and `completion` (texts or messages), of `messages` or of `text`, with
     `tools` where there are any.
     """
-    return [
-        _sft(row, f"--input {source} row {number}")
-        for number, row in enumerate(rows, 1)
-    ]
+    return each_row(
+        rows, lambda number, row: _sft(row, f"--input {source} row {number}")
+    )
 
 
 def nothing_said(rows: Sequence[Row]) -> list[tuple[int, str]]:
@@ -97,18 +97,19 @@ def _sft(row: JsonObject, where: str) -> JsonObject:
 
 def labelled(rows: Iterable[JsonObject], source: str) -> list[JsonObject]:
     """Rows of `prompt`, `completion` and `label`, true or false."""
-    shaped = []
-    for number, row in enumerate(rows, 1):
-        where = f"--input {source} row {number}"
-        label = read_label(row.get("label"), f"{where} label")
-        shaped.append(
-            {
-                **_pair(row, "completion", where),
-                **_tools(row, where),
-                "label": label,
-            }
-        )
-    return shaped
+    return each_row(
+        rows,
+        lambda number, row: _labelled(row, f"--input {source} row {number}"),
+    )
+
+
+def _labelled(row: JsonObject, where: str) -> JsonObject:
+    label = read_label(row.get("label"), f"{where} label")
+    return {
+        **_pair(row, "completion", where),
+        **_tools(row, where),
+        "label": label,
+    }
 
 
 def preferences(
@@ -120,16 +121,18 @@ def preferences(
     A prompt that stands in both sides, with or without a column of its own, stands once in the rows
     that come out.
     """
-    pairs = []
-    same = 0
-    for number, row in enumerate(rows, 1):
+
+    def read(number: int, row: JsonObject) -> JsonObject | None:
         where = f"--input {source} row {number}"
         made = _preference(row, where)
         if made is None:
-            same += 1
-        else:
-            more = {name: row[name] for name in also if name in row}
-            pairs.append({**made, **_tools(row, where), **more})
+            return None
+        more = {name: row[name] for name in also if name in row}
+        return {**made, **_tools(row, where), **more}
+
+    listed = each_row(rows, read)
+    pairs = [pair for pair in listed if pair is not None]
+    same = len(listed) - len(pairs)
     if not pairs:
         todo = "Give pairs of which one is better."
         raise WrongUse(

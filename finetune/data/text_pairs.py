@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from synth.core.errors import WrongUse
 
 COLUMNS = ("prompt", "completion")
@@ -18,13 +19,18 @@ def pairs(source: str, flag: str) -> list[JsonObject]:
     found = [
         dict(row) for row in rows.columns(rows.load(source), COLUMNS, source)
     ]
-    for number, row in enumerate(found, 1):
-        for name in COLUMNS:
-            if not isinstance(row[name], str) or not row[name].strip():
-                raise WrongUse(
-                    f"{flag} {source} row {number} {name}",
-                    f"{row[name]!r}"[:80],
-                    "a text",
-                    "Write one, or leave the row out.",
-                )
+    each_row(
+        found, lambda number, row: _check(row, f"{flag} {source} row {number}")
+    )
     return found
+
+
+def _check(row: JsonObject, where: str) -> None:
+    for name in COLUMNS:
+        if not isinstance(row[name], str) or not row[name].strip():
+            raise WrongUse(
+                f"{where} {name}",
+                f"{row[name]!r}"[:80],
+                "a text",
+                "Write one, or leave the row out.",
+            )

@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import pydantic
 
 from finetune.flows import rights
 from finetune.flows.formulas import Formula, rendered
-from finetune.flows.row_schema import Reference, Scalar
+from finetune.flows.row_schema import Reference, Scalar, as_setting
 from finetune.flows.schema import (
     MOST_ROUNDS,
     FlowSpec,
@@ -24,6 +24,7 @@ from finetune.flows.schema import (
     leaves_of,
 )
 from finetune.flows.selecting import Select, exports_of
+from synth.core.bare_words import read_like
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.strict_yaml import line_of, parse_yaml
 from synth.packs.files import FLOW, read_text_inside
@@ -183,11 +184,11 @@ def _overridden(spec: FlowSpec, overrides: Mapping[str, object]) -> FlowSpec:
                     "a number or a word",
                     f"For example --set {key}={values[head]}.",
                 )
-            values[head] = value
+            values[head] = cast("Scalar", read_like(value, values[head]))
         elif key == "rounds" and rounds is not None:
             rounds = rounds.model_copy(update={"most": str(value)})
         elif dot and head in names:
-            said.setdefault(head, {})[rest] = value
+            said.setdefault(head, {})[rest] = as_setting(rest, value)
         else:
             known = [*values, "rounds", *(f"{name}.KEY" for name in names)]
             raise WrongUse(

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from synth.inputs.strict_model import NAME, Name, Strict
+from synth.core.bare_words import BareWord
+from synth.inputs.strict_model import NAME, Clear, Name, Strict
 
 # `collect.kept`, `previous.learn or student`: the first alternative that there is.
 _ONE = rf"{NAME}(\.{NAME}){{0,2}}"
@@ -48,8 +49,30 @@ Made = Annotated[
         ),
         json_schema_input_type=Scalar,
     ),
+    Clear,
     Field(max_length=4000),
 ]
+
+
+def as_setting(key: str, value: object) -> object:
+    """A stage's setting as an option wants it: a bare word is a flag or a number, but for the word
+    of a strategy that is off.
+
+    >>> as_setting("fp16", BareWord("no")), as_setting("save_strategy", BareWord("no"))
+    (False, 'no')
+    """
+    if not isinstance(value, BareWord) or key.endswith("_strategy"):
+        return value
+    return value.number if value.flag is None else value.flag
+
+
+def _as_settings(values: object) -> object:
+    if not isinstance(values, dict):
+        return values
+    return {key: as_setting(str(key), value) for key, value in values.items()}
+
+
+Settings = Annotated[dict[str, Scalar], BeforeValidator(_as_settings)]
 
 
 def check_near(near: float | None, distinct: str | None) -> None:

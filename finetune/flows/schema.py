@@ -16,10 +16,11 @@ from finetune.flows.row_schema import (
     Scalar,
     SearchSpec,
     SelectSpec,
+    Settings,
     check_near,
 )
 from synth.core.records import Fields
-from synth.inputs.strict_model import Name, Strict
+from synth.inputs.strict_model import Clear, Name, Strict
 from synth.packs.schema import Line, Parts
 
 MOST_STAGES = 40
@@ -323,7 +324,7 @@ class StageSpec(Strict):
         max_length=64,
         description="Of `mix`: the column that says what an item is; each comes from one source.",
     )
-    set: dict[str, Scalar] = Field(
+    set: Settings = Field(
         default_factory=dict,
         description="What the stage is told: `STEP.draws` and sampling of a pack, fields of a "
         "trainer, options of an evaluation. A text may be a template.",
@@ -469,7 +470,7 @@ class FlowSpec(Strict):
         description="Teachers that the user gives, and what they are asked.",
         examples=[{"teacher": "Writes rationales."}],
     )
-    values: dict[Name, Scalar] = Field(
+    values: dict[Name, Annotated[Scalar, Clear]] = Field(
         default_factory=dict,
         description="Numbers and words that templates see, and that the user may set.",
         examples=[{"steps": 200, "growth": 1.2}],

@@ -20,7 +20,7 @@ def words_of(key: str, value: Scalar) -> list[str]:
     if value is True:
         return [f"--{flag_of(key)}"]
     if isinstance(value, bool):
-        # YAML reads the word of a strategy that is off as false.
+        # A strategy that is off may be written as false.
         off = "no" if key.endswith("_strategy") else "false"
         return [f"--{flag_of(key)}={off}"]
     return [f"--{flag_of(key)}={value}"]

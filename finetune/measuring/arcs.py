@@ -10,6 +10,7 @@ import torch
 
 from finetune.core.rows import JsonObject
 from finetune.data.arc_rows import read_words
+from finetune.data.each_row import each_row
 from finetune.data.encoder_rows import class_name
 from finetune.data.trees import ROOT
 from finetune.measuring.shares import share_of
@@ -166,10 +167,10 @@ def measured_arcs(
         WrongUse: rows without a tree.
     """
     classes = dict(model.config.id2label)
-    golds = [
-        _gold(row, classes, f"{where} row {number}")
-        for number, row in enumerate(data, 1)
-    ]
+    golds = each_row(
+        data,
+        lambda number, row: _gold(row, classes, f"{where} row {number}"),
+    )
     words = sum(head is not None for gold in golds for head in gold.heads)
     if not words:
         raise WrongUse(

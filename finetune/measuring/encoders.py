@@ -13,6 +13,7 @@ import torch
 from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
 from finetune.core.rows import JsonObject
 from finetune.data import encoder_rows
+from finetune.data.each_row import each_row
 from finetune.data.tags import OUTSIDE, Entity, entities, mark_entities
 from finetune.measures.classes import report_of
 from finetune.measures.spans import scores
@@ -73,10 +74,12 @@ def run(config: EncoderConfig) -> JsonObject:
         write_evaluation(config.output, info, told)
         return info
     classes = dict(model.config.id2label)
-    golds = [
-        _golds(row, task, classes, f"--input {config.data} row {number}")
-        for number, row in enumerate(data, 1)
-    ]
+    golds = each_row(
+        data,
+        lambda number, row: _golds(
+            row, task, classes, f"--input {config.data} row {number}"
+        ),
+    )
     strange = _strange(golds, classes, f"--input {config.data}")
     found, cut = predicted(model, tokenizer, task, list(data))
     pairs = Counter(

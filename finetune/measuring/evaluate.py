@@ -16,6 +16,7 @@ from finetune.core.json_files import write_json
 from finetune.core.own_files import PREDICTIONS, check_folder, write_evaluation
 from finetune.core.rows import JsonObject, Tools
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.prompts import (
     RECORD,
     Prompt,
@@ -440,7 +441,8 @@ def _check(data: Sequence[Row], where: str) -> None:
             "`target` and `prompt` or `question`",
             todo,
         )
-    for number, row in enumerate(data, 1):
+
+    def check(number: int, row: Row) -> None:
         place = f"{where} row {number}"
         if row.get("target") is None and row.get("answer") is None:
             raise WrongUse(
@@ -450,6 +452,8 @@ def _check(data: Sequence[Row], where: str) -> None:
                 "Fill it in, or take the row out.",
             )
         check_asked(row, place)
+
+    each_row(data, check)
 
 
 def prompt_of(row: Row) -> Prompt:

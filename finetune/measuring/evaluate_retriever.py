@@ -16,6 +16,7 @@ from finetune.core.rows import JsonObject
 from finetune.core.unread import refuse_unread
 from finetune.data import query_lists as lists
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.instructions import Instructions, instructed, of_task
 from finetune.data.query_lists import ANSWERS, Listed
 from finetune.measuring import fusing
@@ -206,15 +207,16 @@ def _corpus(config: SearchConfig, listed: Sequence[Listed]) -> list[str]:
     loaded = rows.load(config.corpus)
     tasks = {row.task for row in listed}
     only = tasks.pop() if len(tasks) == 1 else ""
-    texts = []
-    for number, row in enumerate(loaded, 1):
+
+    def read(number: int, row: Row) -> str:
         at = f"{where} row {number}"
         text = _text(row, config.field, at)
-        if config.instructions is not None:
-            task = str(row.get("task") or only)
-            text = of_task(task, config.instructions, at).document + text
-        texts.append(text)
-    return texts
+        if config.instructions is None:
+            return text
+        task = str(row.get("task") or only)
+        return of_task(task, config.instructions, at).document + text
+
+    return each_row(loaded, read)
 
 
 def _text(row: Row, column: str, where: str) -> str:

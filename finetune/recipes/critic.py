@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import masking, rows
+from finetune.data.each_row import each_row
+from finetune.data.label_counts import Labelled, check_both_kinds, without
 from finetune.data.shapes import read_label
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import LABELS
@@ -84,12 +86,7 @@ def run(
     if masked:
         learnt += masked_rows(learnt, masked)
     if len({row["labels"] for row in learnt}) < 2:
-        raise WrongUse(
-            f"--input {config.data}",
-            f"labels in {label!r} that are all alike",
-            "right rows and wrong ones",
-            "Label more rows.",
-        )
+        check_labels(read, train, "train", f"--input {config.data} {label}")
     # Seconds of imports.
     from transformers import (  # noqa: PLC0415
         DataCollatorWithPadding,
@@ -193,10 +190,11 @@ def split(groups: list[str], share: float) -> tuple[list[int], list[int]]:
 def table(
     source: str, first: str, second: str, label: str, group: str
 ) -> list[JsonObject]:
-    """Rows as the two texts that a critic reads, the label (0 or 1) and the group.
+    """Rows as the two texts that a critic reads, the label (0 or 1) and the group; `row` is its
+    number, `said` the label as it stands there, `of` how many rows there are.
 
     Raises:
-        WrongUse: a column is missing, or a label says neither right nor wrong.
+        WrongUse: a column is missing, a label says neither right nor wrong, or no row has one.
     """
     seconds = second.split(",")
     data = rows.columns(
@@ -204,21 +202,54 @@ def table(
         tuple(dict.fromkeys([first, *seconds, label, group])),
         source,
     )
-    listed = []
-    for number, row in enumerate(data, 1):
+
+    def read(number: int, row: JsonObject) -> JsonObject | None:
         if row[label] is None:
-            continue
+            return None
         where = f"--input {source} row {number} {label}"
         parts = [str(row[name]) for name in seconds if row[name] is not None]
-        listed.append(
-            {
-                "first": str(row[first]),
-                "second": " ".join(parts),
-                "labels": int(read_label(row[label], where)),
-                "group": str(row[group]),
-            }
+        return {
+            "first": str(row[first]),
+            "second": " ".join(parts),
+            "labels": int(read_label(row[label], where)),
+            "group": str(row[group]),
+            "row": number,
+            "said": row[label],
+            "of": len(data),
+        }
+
+    made = each_row(data, read)
+    listed = [row for row in made if row is not None]
+    if not listed:
+        raise WrongUse(
+            f"--input {source} {label}",
+            f"{len(data):,} rows without a label",
+            "right rows and wrong ones",
+            "Write true or false into that column.",
         )
     return listed
+
+
+def check_labels(
+    read: Sequence[JsonObject], part: Sequence[int], aim: str, where: str
+) -> None:
+    """Refuses a part of a table whose labels are all alike.
+
+    Args:
+        read: rows as `table` reads them.
+        part: their places.
+        aim: what the part is for: "train".
+        where: the option, its file and the column.
+
+    Raises:
+        WrongUse: which rows were taken, and what they say.
+    """
+    listed = [read[n] for n in part]
+    taken = [
+        Labelled(row["row"], row["said"], bool(row["labels"])) for row in listed
+    ]
+    more = without(read[0]["of"], len(read))
+    check_both_kinds(where, aim, taken, more)
 
 
 def _open(

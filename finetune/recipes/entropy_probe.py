@@ -22,11 +22,13 @@ from finetune.core.arrays import (
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
+from finetune.data.label_counts import Labelled, check_both_kinds, numbered
 from finetune.data.prompts import Prompt, of_student
 from finetune.data.shapes import check_asked, read_label
 from finetune.measures.base import by_question, reply_of
 from finetune.measuring.evaluate import prompt_of
-from finetune.recipes.frozen_critic import check_both_kinds, parts_of
+from finetune.recipes.frozen_critic import parts_of
 from finetune.scoring import calibration
 from finetune.scoring.hidden_probe import FILE, At, Reader, fit, shares
 from synth.core import registry
@@ -39,6 +41,12 @@ from synth.statistics.intervals import auc, auc_interval
 
 # Penalties that are tried on the questions for calibration.
 PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_BOTH_KINDS = (
+    "questions whose draws mean one thing, and others",
+    "Draw more often or hotter: `finetune evaluate --draws 10 --temperature 1`.",
+)
+# No column of a file is called so.
+_NUMBER = "\0row"
 _MARK = ("semantic_entropy", "entropy")
 
 
@@ -76,12 +84,14 @@ class Asked(NamedTuple):
         reply: the first draw, which stands for the others.
         entropy: of all draws, 0 to 1.
         is_right: whether the first draw is right; None where nobody says.
+        row: number of the first draw in the file, from 1.
     """
 
     prompt: Prompt
     reply: str
     entropy: float
     is_right: bool | None
+    row: int
 
 
 class Fitted(NamedTuple):
@@ -116,12 +126,12 @@ def run(config: ProbeConfig) -> JsonObject:
     entropies = [one.entropy for one in asked]
     cut = best_split(entropies, f"--input {config.data}")
     certain = np.array(entropies) < cut
+    parts = parts_of([str(one.prompt) for one in asked], config.held_out)
+    for name, part in zip(("train", "calibrate"), parts[:2], strict=True):
+        _check_entropies([asked[n] for n in part], name, cut, config.data)
     template = of_student(config.model)
     reader = Reader(config.model, config.at, template)
     states = reader.states([(one.prompt, one.reply) for one in asked])
-    parts = parts_of([str(one.prompt) for one in asked], config.held_out)
-    for name, part in zip(("train", "calibrate"), parts[:2], strict=True):
-        check_both_kinds(certain[part], name, config.data)
     layers = _layers(config, states.shape[1])
     probe = _best(states, certain, parts, layers)
     raw = shares(states[:, probe.layer], probe.weights)
@@ -137,8 +147,10 @@ def run(config: ProbeConfig) -> JsonObject:
         "at": config.at,
         "layer": probe.layer,
         "layers": states.shape[1],
+        "held_out": len(held),
         "entropy": _area(raw[held], certain[held]),
         **_correctness(asked, states, raw, parts, layers),
+        "unlabelled": _unlabelled(asked),
         "seconds": round(time.time() - started, 2),
     }
     content = {
@@ -151,6 +163,19 @@ def run(config: ProbeConfig) -> JsonObject:
     config.output.mkdir(parents=True, exist_ok=True)
     write_json(config.output / FILE, content)
     return info
+
+
+def _check_entropies(
+    taken: Sequence[Asked], aim: str, cut: float, source: str
+) -> None:
+    """Refuses questions that are all certain, or none of them."""
+    listed = [
+        Labelled(one.row, round(one.entropy, 4), one.entropy < cut)
+        for one in taken
+    ]
+    more = f"the cut between certain and uncertain is {cut:.4f}"
+    where = f"--input {source} entropies"
+    check_both_kinds(where, aim, listed, more, _BOTH_KINDS)
 
 
 def best_split(values: Sequence[float], where: str) -> float:
@@ -178,9 +203,8 @@ def best_split(values: Sequence[float], where: str) -> float:
     if cut is None:
         raise WrongUse(
             where,
-            f"{len(ordered):,} questions of one and the same entropy",
-            "questions whose draws mean one thing, and others",
-            "Draw more often or hotter: `finetune evaluate --draws 10 --temperature 1`.",
+            f"{len(ordered):,} questions of one and the same entropy, {ordered[0]:.4f}",
+            *_BOTH_KINDS,
         )
     return cut
 
@@ -202,9 +226,12 @@ def _asked(config: ProbeConfig) -> list[Asked]:
             "`prompt` or `question`, and `reply`",
             "Give predictions.jsonl of `finetune evaluate --draws 10`, or a run of draws.",
         )
+    each_row(
+        listed, lambda number, row: _check_row(row, f"{where} row {number}")
+    )
     for number, row in enumerate(listed, 1):
-        _check_row(row, f"{where} row {number}")
         row["prompt"] = prompt_of(row)
+        row[_NUMBER] = number
     groups = list(by_question(listed).values())
     if all(len(draws) == 1 for draws in groups):
         raise WrongUse(
@@ -219,7 +246,8 @@ def _asked(config: ProbeConfig) -> list[Asked]:
             draws[0]["prompt"],
             reply_of(draws[0]) or str(draws[0].get("completion") or ""),
             entropy,
-            _is_right(draws[0], where),
+            _is_right(draws[0], f"{where} row {draws[0][_NUMBER]}"),
+            draws[0][_NUMBER],
         )
         for draws, entropy in zip(groups, entropies, strict=True)
     ]
@@ -342,6 +370,12 @@ def _area(scores: ShareArray, labels: LabelArray) -> JsonObject | None:
         "high": round(high, 4),
         "questions": len(labels),
     }
+
+
+def _unlabelled(asked: Sequence[Asked]) -> str:
+    """The first draws of which nobody says whether they are right, where others are labelled."""
+    rows = [one.row for one in asked if one.is_right is None]
+    return numbered(rows) if 0 < len(rows) < len(asked) else ""
 
 
 def _correctness(

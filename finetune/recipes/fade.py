@@ -11,6 +11,7 @@ from math import ceil, floor, log
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.recipes.curriculum import in_stages
 from finetune.settings import TrainConfig
 from synth.core.errors import WrongUse
@@ -55,24 +56,10 @@ def run(config: TrainConfig, *, stages: Sequence[float] = STAGES) -> JsonObject:
             config.data, ("context", "prompt", "completion")
         )
     ]
-    for number, row in enumerate(data, 1):
-        for name in ("context", "prompt", "completion"):
-            if not isinstance(row[name], str):
-                fault = f"{name} = {row[name]!r}"[:80]
-                raise WrongUse(
-                    f"--input {config.data} row {number}",
-                    fault,
-                    "a text",
-                    "Write it as text, or take the row out.",
-                )
-        examples = row.get("examples") or []
-        if not isinstance(examples, list):
-            raise WrongUse(
-                f"--input {config.data} row {number}",
-                f"examples = {examples!r}"[:80],
-                "a list of texts",
-                "Write it as a list, or take the column out.",
-            )
+    each_row(
+        data,
+        lambda number, row: _check(row, f"--input {config.data} row {number}"),
+    )
     said = [{"completion": row["completion"]} for row in data]
     rows.tell_nothing_said(said, config.data)
     weights = salience([row["context"] for row in data])
@@ -139,3 +126,22 @@ def faded(text: str, share: float, weights: dict[str, float]) -> str:
         )[:count]
     )
     return "\n".join(parts[position] for position in chosen)
+
+
+def _check(row: JsonObject, where: str) -> None:
+    for name in ("context", "prompt", "completion"):
+        if not isinstance(row[name], str):
+            raise WrongUse(
+                where,
+                f"{name} = {row[name]!r}"[:80],
+                "a text",
+                "Write it as text, or take the row out.",
+            )
+    examples = row.get("examples") or []
+    if not isinstance(examples, list):
+        raise WrongUse(
+            where,
+            f"examples = {examples!r}"[:80],
+            "a list of texts",
+            "Write it as a list, or take the column out.",
+        )

@@ -13,7 +13,7 @@ import numpy as np
 
 from finetune.core.json_files import write_json
 from finetune.core.rows import JsonObject
-from finetune.recipes.critic import split, table
+from finetune.recipes.critic import check_labels, split, table
 from finetune.scoring import calibration
 from finetune.scoring.frozen_critic import (
     FILE,
@@ -23,7 +23,6 @@ from finetune.scoring.frozen_critic import (
 )
 from finetune.settings import TrainConfig
 from finetune.students import load as student
-from synth.core.errors import WrongUse
 from synth.statistics.intervals import auc
 from synth.statistics.logistic import fit_logistic
 
@@ -89,7 +88,8 @@ def run(
     )
     parts = {"train": train, "calibrate": tune, "measure": held}
     for name, part in parts.items():
-        check_both_kinds(labels[part], name, config.data)
+        where = f"--input {config.data} {wanted.label}"
+        check_labels(rows, part, name, where)
     texts = [(row["first"], row["second"]) for row in rows]
     views = seen_by(Encoder(config.model), texts, wanted.passes)
     weights = _fit(views, labels, train, tune)
@@ -132,17 +132,6 @@ def parts_of(
     train = [rest[number] for number in inner_train]
     tune = [rest[number] for number in inner_tune]
     return train, tune, held
-
-
-def check_both_kinds(labels: LabelArray, part: str, data: str) -> None:
-    """Raises WrongUse where the labels of a part are all alike."""
-    if len(set(labels)) < 2:
-        raise WrongUse(
-            f"--input {data}",
-            f"labels that are all alike in the part to {part} with",
-            "both kinds",
-            "Label more rows.",
-        )
 
 
 def _mean_shares(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.prompts import (
     Template,
     in_training,
@@ -243,8 +244,10 @@ def _check(
     source: str,
 ) -> None:
     """Refuses data that cannot be asked, or that lacks what a reward reads."""
-    for number, row in enumerate(data, 1):
-        check_asked(row, f"--input {source} row {number}")
+    each_row(
+        data,
+        lambda number, row: check_asked(row, f"--input {source} row {number}"),
+    )
     columns = {name for row in data for name in row}
     given = columns | {*read, "completion", "finish_reason"}
     if "answer" in columns:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.odd_cells import first_misfit
 from finetune.data.row_numbers import LARGEST, beyond, is_usable
 from finetune.objectives.objectives import Ranking
 from finetune.recipes import sft
@@ -39,6 +42,12 @@ def run(
     pairs = [
         dict(row) for row in rows.preference_rows(config.data, also=("margin",))
     ]
+    margins = [pair.get("margin") for pair in pairs]
+    place = first_misfit(margins, _is_margin)
+    if place is not None:
+        raise _no_margin(
+            margins[place], f"--input {config.data} row {place + 1}"
+        )
     for number, pair in enumerate(pairs, 1):
         _check(pair, f"--input {config.data} row {number}")
     sided = [
@@ -69,18 +78,23 @@ def run(
     )
 
 
+def _is_margin(gap: object) -> bool:
+    return gap is None or (is_usable(gap) and cast("float", gap) > 0)
+
+
+def _no_margin(gap: object, where: str) -> WrongUse:
+    todo = "Leave out pairs whose texts are equally good."
+    if gap != 0:
+        todo = beyond(gap)
+    return WrongUse(
+        where,
+        f"margin = {gap!r:.80}",
+        f"a number above 0, at most {LARGEST:g}",
+        todo,
+    )
+
+
 def _check(pair: JsonObject, where: str) -> None:
-    gap = pair.get("margin")
-    if gap is not None and not (is_usable(gap) and gap > 0):
-        todo = "Leave out pairs whose texts are equally good."
-        if gap != 0:
-            todo = beyond(gap)
-        raise WrongUse(
-            where,
-            f"margin = {gap!r:.80}",
-            f"a number above 0, at most {LARGEST:g}",
-            todo,
-        )
     if pair["chosen"] == pair["rejected"]:
         raise WrongUse(
             where,

@@ -23,6 +23,7 @@ from finetune.core.rows import JsonObject
 from finetune.core.tensors import Mask, RowStates, Scalar
 from finetune.core.unread import refuse_unread
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.measuring.shares import share_of
 from finetune.scoring.token_vectors import (
     Place,
@@ -363,7 +364,8 @@ def _columns(source: str, names: tuple[str, ...]) -> list[Row]:
             f"columns {', '.join(names)}",
             "Name the columns so; `synth lexicon --senses` writes a glossary.",
         )
-    for number, row in enumerate(listed, 1):
+
+    def check(number: int, row: Row) -> None:
         for name in names:
             if not _is_word(row[name]):
                 raise WrongUse(
@@ -372,6 +374,8 @@ def _columns(source: str, names: tuple[str, ...]) -> list[Row]:
                     f"a text in each of {', '.join(names)}",
                     "Fill it in, or take the row out.",
                 )
+
+    each_row(listed, check)
     return listed
 
 

@@ -11,24 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
+from finetune.core.begun_rows import BegunRows
 from finetune.core.json_files import check_writable, write_whole
 from finetune.core.own_files import check_apart, check_rows
 from finetune.core.rows import JsonObject
 from finetune.data import rows
+from finetune.data.each_row import each_row
 from finetune.data.prompts import ids_of, of_student
 from finetune.generation.continuations import end_tokens
 from finetune.generation.guided import guided_generate
 from finetune.scoring.models import Model, check_decoder
 from synth.core.errors import WrongUse
+from synth.teachers.local import fingerprint
 
 PLACE = "{sentence}"
 # A chain that says its last two sentences as often goes in circles (the paper's release).
 _CIRCLES = 3
 
-# (sentence, the one before it) -> its rewriting; None where the reply did not end.
-Rewrite = Callable[[str, str], str | None]
+# (sentence, the one before it) of each chain -> their rewritings; None where a reply did not end.
+Rewrite = Callable[[Sequence[tuple[str, str]]], list[str | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class ChainsConfig:
         steps: sentences behind the first one.
         guidance: scale of `guided`; 1 for none.
         most_tokens: of a sentence.
+        batch: chains that are written side by side.
     """
 
     data: str
@@ -54,6 +56,7 @@ class ChainsConfig:
     steps: int = 32
     guidance: float = 1.5
     most_tokens: int = 80
+    batch: int = 16
 
 
 class Chain(NamedTuple):
@@ -70,7 +73,8 @@ class Chain(NamedTuple):
 
 def run(config: ChainsConfig) -> JsonObject:
     """Writes `{query, documents, scores}`, a chain a row: its first sentence, the others in their
-    order, and scores that fall from 1 in equal steps.
+    order, and scores that fall from 1 in equal steps. The same call again goes on where it was
+    stopped.
 
     Returns:
         rows, written, and `dropped`: how many chains by their fault.
@@ -84,25 +88,26 @@ def run(config: ChainsConfig) -> JsonObject:
     _check_template(config.template)
     table = rows.columns(rows.load(config.data), (config.field,), config.data)
     sentences = list(table[config.field])
-    for number, sentence in enumerate(sentences, 1):
-        if not isinstance(sentence, str) or not sentence.strip():
-            raise WrongUse(
-                f"--input {config.data} row {number} {config.field}",
-                f"{sentence!r:.80}",
-                "a sentence",
-                "Fill it in, or take the row out.",
-            )
+    each_row(
+        sentences,
+        lambda number, sentence: _check_sentence(
+            sentence, f"--input {config.data} row {number} {config.field}"
+        ),
+    )
     rewrite = _by_model(config, sentences)
+    begun = BegunRows(config.output, _about(config))
+    made = _all_chains(config, sentences, rewrite, begun)
     dropped: Counter[str] = Counter()
     lines = []
     for sentence in sentences:
-        made = chain(sentence, rewrite, config.steps)
-        if made.fault:
-            dropped[made.fault] += 1
+        found = made[sentence]
+        if found.fault:
+            dropped[found.fault] += 1
             continue
-        row = _listed(made.sentences)
+        row = _listed(found.sentences)
         lines.append(json.dumps(row, ensure_ascii=False) + "\n")
     if not lines:
+        begun.remove()
         raise WrongUse(
             f"--model {config.model}",
             f"no chain of {len(sentences):,} that is kept: {dict(dropped)}",
@@ -111,6 +116,7 @@ def run(config: ChainsConfig) -> JsonObject:
         )
     config.output.parent.mkdir(parents=True, exist_ok=True)
     write_whole(config.output, "".join(lines))
+    begun.remove()
     return {
         "rows": len(sentences),
         "written": len(lines),
@@ -118,30 +124,75 @@ def run(config: ChainsConfig) -> JsonObject:
     }
 
 
-def chain(first: str, rewrite: Rewrite, steps: int) -> Chain:
-    """The sentences behind a first one.
+def _about(config: ChainsConfig) -> JsonObject:
+    """All that a chain depends on, besides its first sentence."""
+    folder = Path(config.model)
+    return {
+        "model": config.model,
+        "weights": fingerprint(folder) if folder.is_dir() else "",
+        "template": config.template,
+        "steps": config.steps,
+        "guidance": config.guidance,
+        "most_tokens": config.most_tokens,
+    }
 
-    >>> chain("a", lambda now, before: now + "b", 2).sentences
-    ['a', 'ab', 'abb']
+
+def _all_chains(
+    config: ChainsConfig,
+    sentences: Sequence[str],
+    rewrite: Rewrite,
+    begun: BegunRows,
+) -> dict[str, Chain]:
+    """The chain of each first sentence, those of an earlier call among them."""
+    missing = [
+        one for one in dict.fromkeys(sentences) if one not in begun.found
+    ]
+    for start in range(0, len(missing), config.batch):
+        firsts = missing[start : start + config.batch]
+        made = chains(firsts, rewrite, config.steps)
+        begun.add(dict(zip(firsts, made, strict=True)))
+    return {first: Chain(*found) for first, found in begun.found.items()}
+
+
+def chains(firsts: Sequence[str], rewrite: Rewrite, steps: int) -> list[Chain]:
+    """The sentences behind first ones, a step of all chains at once.
+
+    >>> found = chains(["a", "c"], lambda asked: [now + "b" for now, _ in asked], 2)
+    >>> [one.sentences for one in found]
+    [['a', 'ab', 'abb'], ['c', 'cb', 'cbb']]
     """
-    sentences = [first]
+    grown = [[first] for first in firsts]
+    faults = ["" for _ in firsts]
     for _ in range(steps):
-        now = sentences[-1]
+        going = [place for place, fault in enumerate(faults) if not fault]
+        if not going:
+            break
         # The second sentence has none before the first.
-        before = sentences[-2] if len(sentences) > 1 else now
-        said = rewrite(now, before)
-        if said is None:
-            return Chain(sentences, "unended")
-        said = said.strip()
-        if not said:
-            return Chain(sentences, "empty")
-        if "\n" in said:
-            return Chain(sentences, "several_lines")
-        sentences.append(said)
+        asked = [(grown[place][-1], grown[place][-2:][0]) for place in going]
+        for place, said in zip(going, rewrite(asked), strict=True):
+            faults[place] = _fault(said)
+            if said is not None and not faults[place]:
+                grown[place].append(said.strip())
+    return [
+        Chain(one, fault or _circles(one))
+        for one, fault in zip(grown, faults, strict=True)
+    ]
+
+
+def _fault(said: str | None) -> str:
+    """Why a chain does not go on with a reply."""
+    if said is None:
+        return "unended"
+    if not said.strip():
+        return "empty"
+    return "several_lines" if "\n" in said.strip() else ""
+
+
+def _circles(sentences: Sequence[str]) -> str:
     counts = Counter(sentences)
     last = sentences[-2:]
     goes_round = all(counts[sentence] >= _CIRCLES for sentence in last)
-    return Chain(sentences, "circles" if goes_round else "")
+    return "circles" if goes_round else ""
 
 
 def _listed(sentences: Sequence[str]) -> JsonObject:
@@ -153,6 +204,16 @@ def _listed(sentences: Sequence[str]) -> JsonObject:
         "documents": others,
         "scores": [round(1 - n / count, 6) for n in range(count)],
     }
+
+
+def _check_sentence(sentence: object, where: str) -> None:
+    if not isinstance(sentence, str) or not sentence.strip():
+        raise WrongUse(
+            where,
+            f"{sentence!r:.80}",
+            "a sentence",
+            "Fill it in, or take the row out.",
+        )
 
 
 def _check_template(template: str) -> None:
@@ -175,15 +236,14 @@ def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
     opened = Model("loss", config.model)
     check_decoder(opened)
     template = of_student(config.model)
-    ends = sorted(end_tokens(opened.model, opened.tokenizer))
+    ends = end_tokens(opened.model, opened.tokenizer)
 
-    def asked(sentence: str) -> torch.Tensor:
+    def asked(sentence: str) -> list[int]:
         prompt = config.template.replace(PLACE, sentence)
-        ids = ids_of(prompt, opened.tokenizer, template)
-        return torch.tensor([ids], device=opened.device)
+        return ids_of(prompt, opened.tokenizer, template)
 
-    for number, sentence in enumerate(sentences, 1):
-        count = asked(sentence).shape[1]
+    def check(number: int, sentence: str) -> None:
+        count = len(asked(sentence))
         if count >= opened.limit:
             raise WrongUse(
                 f"--input {config.data} row {number} {config.field}",
@@ -192,17 +252,28 @@ def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
                 "Shorten it, or take the row out.",
             )
 
-    def rewrite(now: str, before: str) -> str | None:
-        prompts = asked(now), asked(before)
-        room = opened.limit - max(prompt.shape[1] for prompt in prompts)
-        if room < 1:
+    each_row(sentences, check)
+
+    def text_of(said: Sequence[int]) -> str | None:
+        if not said or said[-1] not in ends:
             return None
+        text: str = opened.tokenizer.decode(said, skip_special_tokens=True)
+        return text
+
+    def rewrite(pairs: Sequence[tuple[str, str]]) -> list[str | None]:
+        prompts = [asked(now) for now, _ in pairs]
+        others = [asked(before) for _, before in pairs]
+        rooms = [
+            opened.limit - max(len(one), len(other))
+            for one, other in zip(prompts, others, strict=True)
+        ]
         try:
             said = guided_generate(
                 opened.model,
-                *prompts,
+                prompts,
+                others,
                 scale=config.guidance,
-                most=min(config.most_tokens, room),
+                most=[min(config.most_tokens, room) for room in rooms],
                 ends=ends,
             )
         except ValueError as error:
@@ -212,9 +283,6 @@ def _by_model(config: ChainsConfig, sentences: Sequence[str]) -> Rewrite:
                 "a model whose weights are finite",
                 "Take another one, or train it anew.",
             ) from error
-        if said[-1] not in ends:
-            return None
-        text: str = opened.tokenizer.decode(said, skip_special_tokens=True)
-        return text
+        return list(map(text_of, said))
 
     return rewrite

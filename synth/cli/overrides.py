@@ -18,7 +18,7 @@ class Sets(dict[str, Any]):
 
     Attributes:
         texts: the same with every scalar as it was typed, of the values where that is another
-            reading: numbers, booleans, dates, nothing.
+            reading: numbers, booleans, nothing.
     """
 
     def __init__(self, values: Fields, texts: Fields) -> None:
@@ -34,6 +34,8 @@ def sets(
     """STEP.key=value pairs, values read as YAML."""
     import yaml  # noqa: PLC0415
 
+    from synth.core.strict_yaml import parse_value  # noqa: PLC0415
+
     pairs = [value.partition("=") for value in values]
     bad = next((p for p in pairs if not p[1]), None)
     if bad:
@@ -44,9 +46,9 @@ def sets(
             "For example --set rationale.sampling.temperature=0.2.",
         )
     try:
-        read = {key: yaml.safe_load(value) for key, _, value in pairs}
+        read = {key: parse_value(value) for key, _, value in pairs}
         typed = {key: _typed(value) for key, _, value in pairs}
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, ArithmeticError) as error:
         raise WrongUse(
             "--set",
             f"a value that is no YAML ({error})",

@@ -41,6 +41,11 @@ from synth.core.records import Fields
     help="With --documents: count the tokens of this model's tokenizer.",
 )
 @click.option(
+    "--encoding",
+    metavar="NAME",
+    help="With --documents: of texts that are neither Unicode nor say what they are in.",
+)
+@click.option(
     "--logs",
     type=click.Path(path_type=Path),
     metavar="PATH",
@@ -73,10 +78,11 @@ def seeds(
             "Give just one of them.",
         )
     passed: dict[str, str] = {}
+    taken: dict[str, str] = {}
     if recipe is not None:
         made = from_recipe(recipe, rows)
     elif documents is not None:
-        made = from_documents(documents, passed=passed, **pieces)
+        made = from_documents(documents, passed=passed, taken=taken, **pieces)
     else:
         assert logs is not None  # noqa: S101 - one of three
         made = log_rows(logs, passed)
@@ -85,6 +91,9 @@ def seeds(
     finally:
         for name, why in sorted(passed.items()):
             line = f"synth: note: {name} is passed over: {why}"
+            say(line, err=True)
+        for name, encoding in sorted(taken.items()):
+            line = f"synth: note: {name} is read as {encoding}, by its bytes; if not so: --encoding"
             say(line, err=True)
     say(f"{count:,} rows -> {output}")
 

@@ -1,29 +1,67 @@
 """YAML without surprises: a doubled key is an error, every value knows its line, no tags, no alias
-bombs.
+bombs. Scalars are those of YAML 1.2: a time, a date, 010 and `no` are texts.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from synth.core.bare_words import BareWord, is_bare
 from synth.core.errors import WrongUse
 from synth.core.records import Fields
 
 MOST_BYTES = 256 * 1024
 _MOST_BITS = 1024
-_MERGE = "tag:yaml.org,2002:merge"
+
+
+_TAG = "tag:yaml.org,2002:"
+_FLOAT = (
+    r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?[0-9]+[eE][-+]?[0-9]+"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+# Tag -> the plain scalars that have it, by their first characters.
+_SCALARS = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    (
+        "int",
+        r"[-+]?(?:0|[1-9][0-9]*|0x[0-9a-fA-F]+|0b[01]+)",
+        list("-+0123456789"),
+    ),
+    (
+        "float",
+        _FLOAT,
+        list("-+0123456789."),
+    ),
+    ("merge", r"<<", ["<"]),
+)
+_INT, _INT_FORM = _TAG + "int", re.compile(_SCALARS[2][1])
 
 
 class _Loader(yaml.CSafeLoader):
-    """SafeLoader that refuses doubled keys, anchors and merged mappings."""
+    """SafeLoader that refuses doubled keys, anchors and merged mappings, with scalars of YAML
+    1.2.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 - PyYAML declares it so
 
     def construct_yaml_int(self, node: Any) -> int:
+        # A tag (`!!int 010`) reaches it with any text.
+        if not _INT_FORM.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value!r} as a whole number",
+                node.start_mark,
+            )
         value = super().construct_yaml_int(node)
-        # Numbers of base 60 make integers that not even an error can show.
+        # Integers that not even an error can show.
         if value.bit_length() > _MOST_BITS:
             raise yaml.constructor.ConstructorError(
                 None,
@@ -33,12 +71,18 @@ class _Loader(yaml.CSafeLoader):
             )
         return value
 
+    def construct_yaml_str(self, node: Any) -> str:
+        text: str = super().construct_yaml_str(node)
+        if not node.style and is_bare(text):
+            return BareWord(text)
+        return text
+
     def construct_mapping(
         self, node: Any, deep: bool = False
     ) -> dict[Any, Any]:
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
+            if key_node.tag == _TAG + "merge":
                 raise yaml.constructor.ConstructorError(
                     None,
                     None,
@@ -66,7 +110,15 @@ class _Loader(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+for _name, _form, _first in _SCALARS:
+    _Loader.add_implicit_resolver(
+        _TAG + _name,
+        re.compile(f"(?:{_form})$"),
+        _first,
+    )
+_Loader.add_constructor(_INT, _Loader.construct_yaml_int)
+for _name in ("str", "timestamp"):
+    _Loader.add_constructor(_TAG + _name, _Loader.construct_yaml_str)
 
 
 def read_yaml(path: Path) -> tuple[Fields, dict[tuple[Any, ...], int]]:
@@ -88,10 +140,7 @@ def parse_yaml(
         WrongUse: not YAML, not a mapping, a doubled key or an alias.
     """
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        _refuse_aliases(node, text)
-        value = loader.construct_document(node) if node else None
+        value, node = _read(text)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise WrongUse(
@@ -123,6 +172,24 @@ def parse_yaml(
     lines: dict[tuple[Any, ...], int] = {}
     _walk(node, (), lines)
     return value, lines
+
+
+def parse_value(text: str) -> Any:
+    """What one value says, such as that of an option; None of an empty text.
+
+    Raises:
+        yaml.YAMLError: no YAML.
+        ValueError, ArithmeticError: a number that cannot be held.
+    """
+    return _read(text)[0]
+
+
+def _read(text: str) -> tuple[Any, Any]:
+    """The value of a document and its node."""
+    loader = _Loader(text)
+    node = loader.get_single_node()
+    _refuse_aliases(node, text)
+    return (loader.construct_document(node) if node else None), node
 
 
 def read_text(path: Path) -> str:

@@ -455,4 +455,6 @@ def _stands_at(override: str, at: tuple[Any, ...], raw: Row) -> bool:
         else tuple(keys)
     )
     shorter = min(len(keys_of_override), len(at))
-    return shorter > 2 and at[:shorter] == keys_of_override[:shorter]
+    # A step's place is two keys, a block's is one.
+    place = 2 if keys_of_override[0] == "steps" else 1
+    return shorter > place and at[:shorter] == keys_of_override[:shorter]

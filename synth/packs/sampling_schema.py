@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from synth.core.records import Fields, Sampling
-from synth.inputs.strict_model import Name, Strict, no_names
+from synth.inputs.strict_model import Clear, Name, Strict, no_names
 
 # How long a model thinks; which of these a model knows, its provider says.
 Effort = Literal[
@@ -91,7 +91,7 @@ class SamplingSpec(Strict):
         description="How long a model thinks; the provider says which of these words it knows.",
         examples=["low"],
     )
-    extra: Fields = Field(
+    extra: Annotated[Fields, Clear] = Field(
         default_factory=no_names,
         description="Sampling fields that have no name here and that a backend documents.",
         examples=[{"top_k": 20}],

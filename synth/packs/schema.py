@@ -18,7 +18,7 @@ from synth.answers.choices import has_labels
 from synth.core.errors import printable
 from synth.core.records import Fields, Sampling
 from synth.inputs.made.spec import SeedsSpec
-from synth.inputs.strict_model import Name, Strict, no_names, no_parts
+from synth.inputs.strict_model import Clear, Name, Strict, no_names, no_parts
 from synth.packs.choice_schema import (
     CHOSEN,
     LISTED,
@@ -394,7 +394,7 @@ class PackSpec(Strict):
         "They are shown and never counted.",
         examples=[{"openai/gpt-4o-mini": "0.15,0.60"}],
     )
-    constants: dict[Name, Any] = Field(
+    constants: dict[Name, Annotated[Any, Clear]] = Field(
         default_factory=no_names,
         description="Values that every template sees; a list has at most 1,024 elements.",
         examples=[{"styles": ["plain", "formal"]}],

@@ -92,7 +92,7 @@ def spelt(
         where,
         f"{spot} = {shown}",
         _wanted(fault),
-        "Correct that line.",
+        _todo(fault),
     )
 
 
@@ -105,6 +105,14 @@ def _wanted(fault: ErrorDetails) -> str:
     for opening in _OPENINGS:
         text = text.removeprefix(opening)
     return text
+
+
+def _todo(fault: ErrorDetails) -> str:
+    """What to do about a line, whose text may lack its quotes."""
+    value = fault.get("input")
+    if fault["type"] == "string_type" and isinstance(value, int | float):
+        return "Put the text in quotes."
+    return "Correct that line."
 
 
 def _advice(

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from synth.core.records import Fields
-from synth.inputs.strict_model import Name, Strict, no_names
+from synth.inputs.strict_model import Clear, Name, Strict, no_names
 
 # Calls of tools in one conversation.
 MOST_CALLS = 64
@@ -18,7 +18,7 @@ SECONDS = 10.0
 _TOOL = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
 
 ToolName = Annotated[str, Field(pattern=_TOOL)]
-Scalar = str | float | bool
+Scalar = Annotated[str | float | bool, Clear]
 
 
 class ToolSpec(Strict):

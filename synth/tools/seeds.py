@@ -13,6 +13,7 @@ from synth.core.records import Fields
 from synth.core.strict_yaml import read_yaml
 from synth.inputs.hub import settle_hub
 from synth.inputs.made.documents import document_rows
+from synth.inputs.made.encodings import check_encoding
 from synth.inputs.made.sampling import made_rows
 from synth.inputs.made.spec import ColumnSpec, SeedsSpec
 from synth.inputs.seeds import read_rows
@@ -143,12 +144,21 @@ def from_documents(
     most: int,
     tokenizer: str | None,
     passed: dict[str, str],
+    encoding: str | None,
+    taken: dict[str, str],
 ) -> Iterator[Fields]:
-    """The pieces of a folder's documents."""
+    """The pieces of a folder's documents.
+
+    Raises:
+        WrongUse: see `document_rows`; no such encoding.
+    """
+    told = check_encoding(encoding, "--encoding")
     count = counter(tokenizer)
     return document_rows(
         folder,
         words=most,
         count=count,
         passed=passed,
+        encoding=told,
+        taken=taken,
     )

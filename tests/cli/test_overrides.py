@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from finetune.cli import main as finetune
 from synth.cli import main
 from synth.cli.overrides import Sets, as_wanted, of_pack, sets
+from synth.core.errors import WrongUse
 from synth.packs.pack import Pack
 
 TYPED = [
@@ -61,6 +62,28 @@ def test_lists_of_texts_are_what_was_typed():
     assert found["rationale.filters.mentions.never"] == ["yes", "2020-01-01"]
 
 
+@pytest.mark.parametrize("text", ["12:30", "010", "2020-01-01"])
+def test_a_constant_is_what_was_typed(text):
+    assert of_pack("cot", said(f"constants.x={text}")) == {"constants.x": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "other"), [("no", "false"), ("1_000", "1000")]
+)
+def test_a_constant_that_may_be_two_things_is_refused(text, other):
+    with pytest.raises(WrongUse) as error:
+        Pack.load("cot", said(f"constants.x={text}"))
+    assert f'"{text}" in quotes for the text, or {other}' in str(error.value)
+    assert str(error.value).startswith("--set constants.x: found ")
+    quoted = f'constants.x="{text}"'
+    assert of_pack("cot", said(quoted)) == {"constants.x": text}
+
+
+def test_a_flag_and_a_number_of_a_part_take_bare_words():
+    filters = "rationale.filters=[{name: length, most: 1_000}, {name: exact_duplicate, folded: no}]"
+    assert of_pack("cot", said(filters))
+
+
 def test_one_text_among_numbers():
     found = of_pack(
         "cot",
@@ -77,7 +100,7 @@ def test_what_is_wrong_either_way_is_refused_as_yaml_reads_it():
     args = ["show", "cot", "--set", "rationale.draws=no"]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 2
-    assert "found False" in done.output
+    assert "found 'no'" in done.output
 
 
 def test_commands_take_it(tmp_path):

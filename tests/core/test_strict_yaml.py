@@ -1,7 +1,8 @@
-"""YAML is read as PyYAML reads it, with the line of each value, and without its surprises."""
+"""YAML is read as its version 1.2 says, with the line of each value, and without its surprises."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.core.bare_words import BareWord
 from synth.core.errors import WrongUse
 from synth.core.strict_yaml import (
     MOST_BYTES,
     line_of,
+    parse_value,
     parse_yaml,
     read_text,
     read_yaml,
 )
+from synth.packs.pack import built_in
 from tests.tables import table
 
 FILE = Path("pack.yaml")
@@ -40,11 +44,14 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(NAMES, VALUES, min_size=1, max_size=5)
 
 
-@given(DOCUMENTS, st.booleans())
+@given(
+    DOCUMENTS.filter(lambda one: not re.search(r"\d[eE]\d", repr(one))),
+    st.booleans(),
+)
 def test_what_pyyaml_writes_is_read_back(document, flow):
     text = yaml.safe_dump(document, default_flow_style=flow, allow_unicode=True)
     value, lines = parse_yaml(text, FILE)
-    assert value == document == yaml.safe_load(text)
+    assert value == document
     assert lines[()] == 1
 
 
@@ -95,7 +102,7 @@ def test_every_path_knows_its_line(fields):
 'a: b: c\n' | 1 | 'mapping values'
 """
         ),
-        ("n: " + ":".join(["59"] * 200) + "\n", 1, "without end"),
+        ("n: " + "9" * 400 + "\n", 1, "without end"),
         ("n: 0b" + "1" * 2000 + "\n", 1, "without end"),
     ],
 )
@@ -118,7 +125,6 @@ def test_mistakes_are_named_with_their_line(text, line, found):
 '- a\n' | 'list'
 'a' | 'str'
 '5' | 'int'
-'a: 2024-13-45\n' | 'ValueError'
 'a: \x00' | 'ReaderError'
 'a: !!binary x\n' | 'base64'
 """
@@ -131,6 +137,61 @@ def test_what_is_no_mapping_is_refused(text, found):
         parse_yaml(text, FILE)
     assert found in str(error.value)
     assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12:30", "12:30"),
+        ("190:20:30.15", "190:20:30.15"),
+        ("010", "010"),
+        ("0o17", "0o17"),
+        ("2020-01-01", "2020-01-01"),
+        ("2024-13-45", "2024-13-45"),
+        ("!!timestamp 2020-01-01", "2020-01-01"),
+        ("1e3", 1000.0),
+        ("-1.5E-3", -0.0015),
+        ("1.0e+12", 1e12),
+        ("0x1F", 31),
+        ("-0b11", -3),
+        ("+5", 5),
+        ("5.", 5.0),
+        ("-.inf", float("-inf")),
+        ("TRUE", True),
+        ("no", "no"),
+        ("On", "On"),
+        ("y", "y"),
+        ("1_000", "1_000"),
+        ("~", None),
+        ("", None),
+        ("[no, 12:30, {off: 010}]", ["no", "12:30", {"off": "010"}]),
+    ],
+)
+def test_scalars_are_what_was_written(text, value):
+    read = parse_yaml(f"a: {text}\n", FILE)[0]["a"]
+    assert read == value
+    assert type(read) in (type(value), BareWord)
+    assert parse_value(text) == value
+
+
+def test_a_bare_word_has_another_reading_and_a_quoted_one_has_none():
+    read, _ = parse_yaml("a: no\nb: 'no'\nc: 1_000\nd: '1_000'\n", FILE)
+    assert (read["a"].flag, read["c"].number) == (False, 1000)
+    assert type(read["b"]) is type(read["d"]) is str
+
+
+def test_an_octal_number_is_refused_where_a_tag_wants_one():
+    with pytest.raises(WrongUse, match="'010' as a whole number"):
+        parse_yaml("a: !!int 010\n", FILE)
+
+
+def test_files_that_ship_say_what_they_said():
+    files = sorted(built_in().rglob("*.yaml"))
+    assert len(files) > 200
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        before = yaml.load(text, yaml.CSafeLoader)
+        assert repr(read_yaml(file)[0]) == repr(before), file
 
 
 def test_files_are_read_whole_or_refused(tmp_path):

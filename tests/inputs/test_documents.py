@@ -260,6 +260,8 @@ def test_too_many_pages(tmp_path, monkeypatch):
         # What is UTF-8 is read so, whatever it says.
         ("<meta charset=iso-8859-1>", "utf-8", "Grüße"),
         ("<meta charset=x-unknown>", "cp1252", "Grüße"),
+        # Nothing is known of a page that names no encoding.
+        ("<meta name=x>", "cp1252", "Grüße"),
     ],
 )
 def test_a_page_is_read_as_it_says(tmp_path, said, encoding, text):

@@ -1,8 +1,9 @@
 """Documents as paragraphs with the headings above them, in a process that its caller ends.
 
 `python -m synth.inputs.made.document_text SECONDS` answers one line with one line, as
-`synth.processes.worker` asks: {"path": ...} with {"parts": [[level, text], ...]}, where level is 0
-for a paragraph and 1 to 10 for a heading, or with {"error": ...}. A document may come from a
+`synth.processes.worker` asks: {"path": ..., "encoding": ...} with {"parts": [[level, text], ...],
+"taken": ...}, where level is 0 for a paragraph and 1 to 10 for a heading and `taken` the encoding
+that was taken by the bytes alone, or with {"error": ...}. A document may come from a
 stranger: its size, what it unpacks to, its pages, the time and the memory are bounded.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.core.optional import optional
-from synth.inputs.files import encoding_of
+from synth.inputs.made.encodings import Decoder, Unusable
 from synth.processes import worker
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -67,12 +68,12 @@ _CHARSET = re.compile(
 _LATIN = frozenset({"iso-8859-1", "latin1", "latin-1", "us-ascii", "ascii"})
 
 
-class Unusable(Exception):
-    """Why a document is passed over."""
-
-
-def parts_of(path: Path) -> list[Part]:
+def parts_of(path: Path, decoder: Decoder | None = None) -> list[Part]:
     """The headings and paragraphs of a document, in their order.
+
+    Args:
+        path: of the document.
+        decoder: reads its bytes, where they are a text.
 
     Raises:
         Unusable: it is too large, broken, or of a kind that nobody reads.
@@ -85,7 +86,7 @@ def parts_of(path: Path) -> list[Part]:
         raise Unusable(f"no reader for {path.suffix or 'no ending'}")
     parts: list[Part] = []
     chars = 0
-    for level, text in reader(path):
+    for level, text in reader(path, decoder or Decoder()):
         joined = " ".join(text.split()) if level else text.strip()
         if not joined:
             continue
@@ -94,29 +95,6 @@ def parts_of(path: Path) -> list[Part]:
             raise Unusable(f"more than {MOST_TEXT:,} characters of text")
         parts.append((level, joined))
     return parts
-
-
-def decoded(raw: bytes, named: str = "") -> str:
-    """A text in UTF-8, UTF-16 or UTF-32 by its first bytes, else in UTF-8, else in the encoding
-    that it names itself, else in Windows-1252.
-
-    Raises:
-        Unusable: bytes that are no text.
-
-    >>> decoded("häuser".encode()), decoded("häuser".encode("cp1252"))
-    ('häuser', 'häuser')
-    """
-    marked = encoding_of(raw[:4])
-    if marked != "utf-8":
-        return raw.decode(marked, "replace")
-    if b"\0" in raw[:4096]:
-        raise Unusable("bytes that are no text")
-    for encoding in ("utf-8", named):
-        try:
-            return raw.decode(encoding)
-        except (UnicodeError, LookupError):
-            continue
-    return raw.decode("cp1252", "replace")
 
 
 def _named_in(raw: bytes) -> str:
@@ -128,17 +106,17 @@ def _named_in(raw: bytes) -> str:
     return "" if name in _LATIN else name
 
 
-def _text(path: Path) -> Iterator[Part]:
+def _text(path: Path, decoder: Decoder) -> Iterator[Part]:
     """Paragraphs between blank lines."""
-    for paragraph in _BLANK.split(decoded(path.read_bytes())):
+    for paragraph in _BLANK.split(decoder.text(path.read_bytes())):
         yield 0, paragraph
 
 
-def _markdown(path: Path) -> Iterator[Part]:
+def _markdown(path: Path, decoder: Decoder) -> Iterator[Part]:
     """Paragraphs and headings with `#`; code in fences is one paragraph."""
     lines: list[str] = []
     fence = ""
-    for line in decoded(path.read_bytes()).splitlines():
+    for line in decoder.text(path.read_bytes()).splitlines():
         opened = _FENCE.match(line)
         heading = None if fence else _MARKDOWN_HEADING.match(line)
         if opened:
@@ -201,17 +179,17 @@ class _Page(HTMLParser):
             self.words.append(data)
 
 
-def _html(path: Path) -> Iterator[Part]:
+def _html(path: Path, decoder: Decoder) -> Iterator[Part]:
     """What stands on a page, without scripts and menus."""
     page = _Page()
     raw = path.read_bytes()
-    page.feed(decoded(raw, _named_in(raw)))
+    page.feed(decoder.text(raw, _named_in(raw)))
     page.close()
     page.flush()
     yield from page.parts
 
 
-def _docx(path: Path) -> Iterator[Part]:
+def _docx(path: Path, _: Decoder) -> Iterator[Part]:
     """Paragraphs and headings of a Word document, its title above all; a row of a table is a
     paragraph.
     """
@@ -257,7 +235,7 @@ def _check_packed(path: Path) -> None:
         raise Unusable(f"{packed:,} bytes that unpack to {size:,}")
 
 
-def _pdf(path: Path) -> Iterator[Part]:
+def _pdf(path: Path, _: Decoder) -> Iterator[Part]:
     """Paragraphs of a PDF, page by page; its headings are not marked."""
     pypdf = optional("pypdf", "documents", "synth seeds --documents")
     reader = pypdf.PdfReader(str(path))
@@ -270,7 +248,7 @@ def _pdf(path: Path) -> Iterator[Part]:
             yield 0, paragraph
 
 
-READERS: dict[str, Callable[[Path], Iterator[Part]]] = {
+READERS: dict[str, Callable[[Path, Decoder], Iterator[Part]]] = {
     ".docx": _docx,
     ".htm": _html,
     ".html": _html,
@@ -289,10 +267,14 @@ class Reader:
         self.seconds = seconds
 
     def answer(self, message: dict[str, str]) -> dict[str, Any]:
-        """{"parts"}, or {"error"}."""
+        """{"parts", "taken"}, or {"error"}."""
+        decoder = Decoder(message.get("encoding", ""))
         signal.setitimer(signal.ITIMER_REAL, self.seconds)
         try:
-            return {"parts": parts_of(Path(message["path"]))}
+            return {
+                "parts": parts_of(Path(message["path"]), decoder),
+                "taken": decoder.taken,
+            }
         except Unusable as error:
             return {"error": str(error)}
         except (Exception, RecursionError) as error:  # noqa: BLE001 - any reader may fail so

@@ -80,6 +80,8 @@ def document_rows(
     words: int = 300,
     count: Count = words_in,
     passed: dict[str, str] | None = None,
+    encoding: str = "",
+    taken: dict[str, str] | None = None,
     seconds: float = SECONDS,
 ) -> Iterator[Fields]:
     """One row a piece: `id`, `text`, `headings` from the top down, `document` and `chunk`.
@@ -92,6 +94,8 @@ def document_rows(
         words: of a piece at most, as `count` counts them; a longer paragraph is cut between words.
         count: how long a text is.
         passed: gets name -> why for every file that is passed over.
+        encoding: of texts that are neither Unicode nor say what they are in.
+        taken: gets name -> encoding for every file whose bytes alone say it.
         seconds: for one document.
 
     Raises:
@@ -108,7 +112,9 @@ def document_rows(
     )
     try:
         for name in found.paths:
-            answer = worker.ask({"path": str(folder / name)})
+            answer = worker.ask(
+                {"path": str(folder / name), "encoding": encoding}
+            )
             if answer is None:
                 answer = {
                     "error": f"it takes more than {seconds:g} s or memory"
@@ -118,6 +124,8 @@ def document_rows(
                 continue
             parts = [(int(level), str(text)) for level, text in answer["parts"]]
             shown = os.fsencode(name).decode("utf-8", "replace")
+            if taken is not None and answer["taken"]:
+                taken[name] = answer["taken"]
             rows = list(_rows(shown, parts, words, count))
             if not rows:
                 left_out[name] = "no text in it"

@@ -10,11 +10,13 @@ from tests import tiny
 from tests.conftest import write
 from tests.finetune.recipes import test_item_codes as codes
 from tests.finetune.recipes import test_senses as senses
+from tests.finetune.recipes.test_sentence_chains import rewrites_things
 from tests.finetune.test_train import finetune
 
 ODD = {
     "null": None,
     "nested": [["a"], ["b", ["c"]]],
+    "uneven": [[1], [1, 2], []],
     "mapping": {"a": 1},
     "empty": "",
     "blank": " \n",
@@ -25,7 +27,11 @@ ODD = {
     "true": True,
 }
 # Columns of the product's own names that are somebody else's.
-OWN = {"meta": 5, "marks": [1], "id": {"a": 1}, "reason": 3, "weight": "much"}
+OWN = [
+    *({"meta": 5, "marks": [1], "reason": 3, "weight": "much"}).items(),
+    *[("id", {"a": 1}), ("id", "the same"), ("teacher", 5), ("task", [1])],
+    *[("input_ids", "a"), ("labels", [["b"]]), ("aligned", 1)],
+]
 
 
 def labelled():
@@ -72,6 +78,11 @@ def sums():
     ]
 
 
+THINGS = ("pen", "house", "tree")
+PRIOR = (
+    "--input {rows} --prior-rows {raw} --model {mlm} --output {out} --max-steps 1 "
+    "--per-device-train-batch-size 2"
+)
 # Command -> its files, and its words; {NAME} stands for a file.
 CALLS = {
     "item-codes": (
@@ -99,6 +110,15 @@ CALLS = {
     "entropy-probe": (
         {"rows": draws},
         "entropy-probe --input {rows} --model {causal} --output {out}",
+    ),
+    "ctc": ({"rows": sums, "raw": sums}, f"ctc {PRIOR}"),
+    "mask-predict": ({"rows": sums, "raw": sums}, f"mask-predict {PRIOR}"),
+    "sentence-chains": (
+        {"rows": lambda: [{"sentence": f"red {n}"} for n in THINGS]},
+        (
+            "sentence-chains --input {rows} --model {rewriter} --template {template} "
+            "--output {out}.jsonl --steps 2 --most-tokens 6"
+        ),
     ),
     "measure": (
         {"rows": predictions},
@@ -132,7 +152,11 @@ def test_a_row_that_nobody_meant_is_read_or_named(tmp_path, command, file):
         "classify": tiny.encoder("classify"),
         "mlm": tiny.encoder("mlm"),
         "causal": tiny.causal(),
+        "template": tmp_path / "template.txt",
     }
+    if command == "sentence-chains":
+        (tmp_path / "template.txt").write_text("rewrite {sentence} :")
+        places["rewriter"] = rewrites_things(tmp_path)
     told = words.format(**places).split()
     code, said = finetune(*told)
     assert code == 0, said
@@ -145,7 +169,12 @@ def test_a_row_that_nobody_meant_is_read_or_named(tmp_path, command, file):
             assert code in (0, 2), (column, kind, said)
             named = "row" in said or f"{file}.jsonl" in said
             assert code == 0 or named, (column, kind, said)
-    for column, value in OWN.items():
+    # One row alone may be too few, but is no crash.
+    write(paths[file], rows[:1])
+    code, said = finetune(*told)
+    assert code in (0, 2), said
+    assert "Traceback" not in said
+    for column, value in OWN:
         write(paths[file], [{**row, column: value} for row in rows])
         code, said = finetune(*told)
         assert code == 0, (column, said)
@@ -173,3 +202,49 @@ def test_a_prompt_of_draws_is_a_text_or_messages(tmp_path, prompt):
     assert code == 2
     assert "p.jsonl" in said
     assert "row 2" in said or ":2" in said
+
+
+def good_rows():
+    """Rows that all commands below read."""
+    said = {"text": "red pen", "sentence": "red pen", "label": True}
+    return [
+        {"prompt": f"{n} ?", "completion": " red", "question": "q", **said}
+        for n in range(9)
+    ]
+
+
+MODEL = "--model {mlm} --output {out}"
+READERS = [
+    ("completion", "", f"ctc --input {{rows}} {MODEL}"),
+    ("prompt", "", f"mask-predict --input {{rows}} {MODEL}"),
+    ("sentence", "", f"sentence-chains --template {{template}} --input {{rows}} {MODEL}"),
+    ("completion", None, f"sft --input {{rows}} {MODEL}"),
+    ("label", "perhaps", f"kto --input {{rows}} {MODEL}"),
+    (
+        "label", "perhaps",
+        f"critic --input {{rows}} --first prompt --second completion --label label {MODEL}",
+    ),
+    ("text", "", "evaluate-encoder {classify} --task classify --input {rows} --output {out}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("column", "value", "words"), READERS)
+def test_all_rows_are_looked_at_before_one_is_refused(
+    tmp_path, column, value, words
+):
+    rows = good_rows()
+    for place in (1, 3, 4, 7):
+        rows[place] = {**rows[place], column: value}
+    (tmp_path / "template.txt").write_text("rewrite {sentence} :")
+    code, said = finetune(
+        *words.format(
+            rows=write(tmp_path / "rows.jsonl", rows),
+            mlm=tiny.encoder("mlm"),
+            classify=tiny.encoder("classify"),
+            out=tmp_path / "out",
+            template=tmp_path / "template.txt",
+        ).split()
+    )
+    assert code == 2, said
+    assert "rows.jsonl row 2" in said
+    assert "4 of 9 rows are refused, the first: rows 2, 4, 5)" in said

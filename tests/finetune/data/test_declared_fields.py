@@ -14,7 +14,8 @@ from finetune.data.declared_fields import (
     of_class,
     of_command,
 )
-from finetune.settings import check_fields
+from finetune.settings import check_fields, read_config
+from synth.core.bare_words import BareWord
 from synth.core.errors import WrongUse
 from tests.conftest import write
 from tests.finetune.data.test_trainer_fields import CONFIGS, kinds
@@ -108,3 +109,14 @@ def test_a_mistyped_field_is_said_without_loading_torch(tmp_path):
     )
     assert done.returncode == 2, done.stderr
     assert "Did you mean learning_rate" in done.stderr
+
+
+def test_a_bare_word_is_what_its_field_declares(tmp_path):
+    assert taken("bool", BareWord("no")) is False
+    assert taken("int", BareWord("1_000")) == 1000
+    assert taken("float", BareWord("1_000.5")) == 1000.5
+    assert taken("str | None", BareWord("no")) == "no"
+    assert taken("int", BareWord("no")) is None
+    file = tmp_path / "config.yaml"
+    file.write_text("bf16: no\nmax_steps: 1_000\nsave_strategy: no\n")
+    check_fields("sft", read_config(file, {}))

@@ -450,3 +450,20 @@ def test_a_distillation_says_its_losses_and_what_its_teacher_reads(tmp_path):
         *("--loss", losses[0], "--loss", losses[1]),
         *("--teacher-prompt", "{{ with_rule }}"),
     ]
+
+
+BARE = "{lora: no, logging_strategy: no, max_steps: 1_000, learning_rate: 1e-4}"
+
+
+def test_bare_words_of_a_stage_are_what_its_options_want(tmp_path):
+    stage = {**DISTIL, "name": "extra", "losses": ["forward_kl"]}
+    rounds = yaml.safe_load(FLOW)["rounds"]
+    rounds["stages"].append({**stage, "set": "BARE"})
+    text = yaml.safe_dump({**yaml.safe_load(FLOW), "rounds": rounds})
+    flow = load(folder_of(tmp_path / "flow", text.replace("BARE", BARE)))
+    assert flow.stage("extra").set == {
+        "lora": False,
+        "logging_strategy": "no",
+        "max_steps": 1000,
+        "learning_rate": 1e-4,
+    }

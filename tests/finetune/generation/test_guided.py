@@ -29,24 +29,34 @@ def test_it_is_the_formula(words, scale, seed):
 def test_it_is_what_whole_passes_choose(scale):
     model, tokenizer = load_student(tiny.causal())
     model.eval()
-    prompt, other = (
-        torch.tensor([tokenizer(text)["input_ids"]])
-        for text in ("What is it", "it is a big dog")
+    texts = [
+        ("What is it", "it is a big dog"),
+        ("it", "What"),
+        ("the sky is blue and it is big", "a"),
+    ]
+    pairs = [[tokenizer(text)["input_ids"] for text in pair] for pair in texts]
+    wanted = [whole_passes(model, pair, scale, 8) for pair in pairs]
+    prompts, others = zip(*pairs, strict=True)
+    found = guided_generate(model, prompts, others, scale=scale, most=[8] * 3)
+    assert found == wanted
+    end = wanted[0][2]
+    ended = guided_generate(
+        *(model, prompts, others), scale=scale, most=[8, 2, 0], ends=[end]
     )
+    assert ended[0] == wanted[0][: wanted[0].index(end) + 1]
+    assert ended[1] == wanted[1][: len(ended[1])]
+    assert 1 <= len(ended[1]) <= 2
+    assert ended[2] == []
+
+
+def whole_passes(model, pair, scale, most):
     wanted = []
-    for _ in range(8):
+    for _ in range(most):
         sides = []
-        for start in (prompt, other):
-            said = torch.tensor([wanted], dtype=torch.long)
+        for start in pair:
             with torch.no_grad():
-                read = model(input_ids=torch.cat([start, said], dim=1))
+                read = model(input_ids=torch.tensor([[*start, *wanted]]))
             sides.append(read.logits[0, -1].double().log_softmax(dim=0))
         aim = sides[1] + scale * (sides[0] - sides[1])
         wanted.append(int(aim.argmax()))
-    found = guided_generate(model, prompt, other, scale=scale, most=8)
-    assert found == wanted
-    end = wanted[2]
-    ended = guided_generate(
-        model, prompt, other, scale=scale, most=8, ends=[end]
-    )
-    assert ended == wanted[: wanted.index(end) + 1]
+    return wanted

@@ -231,13 +231,19 @@ def test_a_label_in_words_is_what_it_says():
     [
         ([{"text": "a"}], "columns text"),
         ([{"question": "a", "reply": "b"}], "one row a question"),
-        ([{"question": "a", "reply": "b"}] * 3, "one and the same entropy"),
+        (
+            [{"question": "a", "reply": "b"}] * 3,
+            "questions of one and the same entropy",
+        ),
         (
             [*MADE[:9], {"prompt": None, "reply": "b"}],
             "row 10: found no question",
         ),
         ([*MADE[:9], {**MADE[9], "reply": None}], "row 10: found no reply"),
-        ([{**row, "right": "perhaps"} for row in MADE], "column right"),
+        (
+            [{**row, "right": "perhaps"} for row in MADE],
+            "rows.jsonl row 1 column right",
+        ),
     ],
 )
 def test_rows_that_teach_nothing_are_refused(tmp_path, rows, fault):
@@ -265,3 +271,19 @@ def test_a_model_that_is_no_decoder_is_refused(tmp_path):
         ],
     )
     assert result.exit_code == 2, result.output
+
+
+def test_a_part_whose_questions_are_all_certain_says_which_they_are(tmp_path):
+    certain = [
+        {"prompt": f"{n} ?", "completion": said}
+        for n in range(10)
+        for said in ("four", "four")
+    ]
+    uncertain = [{"prompt": "x ?", "completion": said} for said in "ab"]
+    data = write(tmp_path / "rows.jsonl", [*certain, *uncertain])
+    told = ["entropy-probe", "--input", str(data), "--model", tiny.causal()]
+    result = CliRunner().invoke(main, [*told, "--output", str(tmp_path / "p")])
+    assert result.exit_code == 2
+    assert "rows.jsonl entropies: found rows " in result.output
+    assert "which are all alike (0.0 in " in result.output
+    assert "the cut between certain and uncertain is " in result.output

@@ -151,7 +151,38 @@ def test_labels_that_are_all_alike_are_refused(tmp_path):
         "--data", data, "--model", MINILM, "--output", tmp_path / "critic"
     )
     assert result.exit_code == 2
+    count = len(ROWS)
     assert "all alike" in result.output
+    assert "(True in " in result.output
+    assert f"of {count} rows have none" not in result.output
+
+
+@pytest.mark.parametrize("frozen", [["--frozen"], []])
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (["yes"] * 9 + [1] * 21, "rows, 'yes' in "),
+        (["0"] * 10 + [None] * 20, "20 of 30 rows have none"),
+        ([None] * 30, "found 30 rows without a label"),
+        ([1.0] * 30, "(1.0 in "),
+    ],
+)
+def test_the_labels_that_were_read_are_counted(tmp_path, frozen, labels, says):
+    rows = [
+        {
+            "question": f"q{n}",
+            "rationale": "a",
+            "answer": "b",
+            "is_correct": label,
+        }
+        for n, label in enumerate(labels)
+    ]
+    told = ["critic", *frozen, "--data", str(write(tmp_path / "r.jsonl", rows))]
+    told += ["--model", "scratch:tiny", "--output", str(tmp_path / "critic")]
+    result = CliRunner().invoke(main, told)
+    assert result.exit_code == 2
+    assert says in result.output
+    assert "r.jsonl is_correct: found" in result.output
 
 
 def test_trainer_fields_are_refused(tmp_path):
