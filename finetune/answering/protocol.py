@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from finetune.core.rows import JsonObject
 from finetune.generation.chat_worker import BATCH
@@ -255,8 +256,10 @@ def read(kind: type[_Body], raw: bytes) -> Any:
         raise Refused(400, "The body is no JSON object.")
     if _HALF.search(raw) and not _is_text(value):
         raise Refused(400, "The body holds half of a surrogate pair.")
+    # A field that is null counts as one that is missing, as with OpenAI.
+    given = {name: part for name, part in value.items() if part is not None}
     try:
-        return kind.model_validate(value)
+        return kind.model_validate(given)
     except (ValidationError, RecursionError) as error:
         raise _first_fault(error) from error
 
@@ -273,8 +276,12 @@ def _is_text(value: JsonObject) -> bool:
 def _first_fault(error: ValidationError | RecursionError) -> Refused:
     if isinstance(error, RecursionError):
         return Refused(400, "The body is nested too deeply.")
-    fault = error.errors(include_url=False, include_input=False)[0]
-    param = ".".join(str(part) for part in fault["loc"])
+    first, *others = error.errors(include_url=False, include_input=False)
+    # One field may be of several kinds: the fault of the kind that fits best is told.
+    field = first["loc"][:1]
+    same = [first, *(other for other in others if other["loc"][:1] == field)]
+    fault = max(same, key=_nearness)
+    param = ".".join(map(str, filter(_is_place, fault["loc"])))
     unknown = fault["type"] == "extra_forbidden"
     why = "this server does not know it" if unknown else fault["msg"]
     return Refused(
@@ -283,6 +290,18 @@ def _first_fault(error: ValidationError | RecursionError) -> Refused:
         param=param[:200],
         code="unsupported_parameter" if unknown else "invalid_value",
     )
+
+
+def _nearness(fault: ErrorDetails) -> tuple[bool, int]:
+    """How far a value came before it failed."""
+    return not fault["type"].endswith("_type"), len(fault["loc"])
+
+
+def _is_place(part: str | int) -> bool:
+    """Whether a part of a path is a field or a number, and no kind of value."""
+    if isinstance(part, int):
+        return True
+    return part != "str" and part.isidentifier()
 
 
 def head(kind: str, model: str) -> JsonObject:

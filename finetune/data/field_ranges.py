@@ -23,15 +23,19 @@ class Range:
         high: the largest.
         above: whether `low` itself lies outside.
         below: whether `high` itself lies outside.
+        none: a number outside of them that stands for none.
     """
 
     low: float
     high: float
     above: bool = False
     below: bool = False
+    none: float | None = None
 
     def holds(self, number: float) -> bool:
-        """Whether a number lies inside; nan does not."""
+        """Whether a number lies inside, or stands for none; nan does not."""
+        if number == self.none:
+            return True
         from_low = number > self.low if self.above else number >= self.low
         to_high = number < self.high if self.below else number <= self.high
         return from_low and to_high
@@ -43,12 +47,15 @@ class Range:
         'a number above 0, at most 1'
         >>> str(Range(1, MOST))
         'a number from 1 on'
+        >>> str(Range(1, MOST, none=-1))
+        'a number from 1 on, or -1 for none'
         """
+        none = "" if self.none is None else f", or {self.none:g} for none"
         low = f"above {self.low:g}" if self.above else f"from {self.low:g} on"
         if self.high in (LARGEST, MOST):
-            return f"a number {low}"
+            return f"a number {low}{none}"
         kind = "below" if self.below else "at most"
-        return f"a number {low}, {kind} {self.high:.10g}"
+        return f"a number {low}, {kind} {self.high:.10g}{none}"
 
 
 _SHARE = Range(0, 1)
@@ -97,7 +104,9 @@ _FIELDS = {
         dataloader_num_workers num_completions_to_print padding_value save_total_limit
         """,
     # -1 for none.
-    Range(-1, MOST): "local_rank max_steps top_k",
+    Range(-1, MOST): "local_rank top_k",
+    # No steps at all were one step.
+    Range(1, MOST, none=-1): "max_steps",
     _SEED: "data_seed seed",
     Range(1, 65535): "vllm_group_port vllm_server_port",
 }

@@ -147,7 +147,7 @@ def _folder(name: str | Path) -> Path:
     raise WrongUse(
         f"flow {text!r}",
         f"no {FILE} there" if folder.is_dir() else "no such flow or folder",
-        f"a folder with {FILE}, or one of {', '.join(flow_names())}",
+        f"a folder with {FILE}, or the name of a flow",
         did_you_mean(text, flow_names()),
     )
 
@@ -190,11 +190,11 @@ def _overridden(spec: FlowSpec, overrides: Mapping[str, object]) -> FlowSpec:
         elif dot and head in names:
             said.setdefault(head, {})[rest] = as_setting(rest, value)
         else:
-            known = [*values, "rounds", *(f"{name}.KEY" for name in names)]
+            known = {*values, "rounds", *(f"{name}.KEY" for name in names)}
             raise WrongUse(
                 f"--set {key}",
                 "no such value or stage",
-                ", ".join(known),
+                "a value of the flow, `rounds`, or STAGE.KEY",
                 did_you_mean(key, known),
             )
     if rounds is not None:

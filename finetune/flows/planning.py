@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,10 +17,12 @@ from finetune.flows.artifacts import given_rows, rows_of
 from finetune.flows.columns import check_columns
 from finetune.flows.formulas import Formula, rendered
 from finetune.flows.loading import is_earlier, sources_of
-from finetune.flows.player import FlowConfig
-from finetune.flows.records import RECORD
+from finetune.flows.overlap import overlaps
+from finetune.flows.player import FlowConfig, check_sizes
+from finetune.flows.records import RECORD, check_output
 from finetune.flows.row_schema import Reference
-from finetune.flows.schema import StageSpec
+from finetune.flows.run_settings import RunSettings, parted
+from finetune.flows.schema import FlowSpec, StageSpec
 from finetune.flows.tooling import bound_to
 from synth.core.errors import WrongUse
 from synth.core.money import dollars
@@ -27,7 +30,7 @@ from synth.core.strict_yaml import read_yaml
 from synth.packs.case_schema import CasesSpec
 from synth.packs.pack import Pack
 from synth.pipeline.plan import LIST_LENGTH, Plan, make_plan
-from synth.pipeline.prepare import RunConfig, prepare
+from synth.pipeline.prepare import RunConfig, load_pack, prepare
 from synth.teachers.wire.access import by_role, for_role
 
 # Rows that are rendered to measure what a run asks; more of them are counted like these.
@@ -72,6 +75,7 @@ class _Planner:
             name: given_rows(file) for name, file in config.inputs.items()
         }
         check_columns(config.flow, inputs)
+        self.overlaps = overlaps(self.spec, inputs)
         self.given = {
             name: list(islice(rows_of(file), 1_000_000))
             for name, file in inputs.items()
@@ -119,11 +123,7 @@ class _Planner:
         left = rows
         text = f"{rows:,} rows"
         if stage.kind == "run":
-            overrides = {k: v for k, v in settings.items() if "." in k}
-            pack = Pack.load(self.config.flow.pack(stage), overrides)
-            pack = pack.with_tools(self._tools(pack), self.config.plugins)
-            cost = _cost(self._plan(stage, pack, overrides, rows), rows)
-            left = _most_rows(pack, rows)
+            left, cost = self._run(stage, parted(settings), rows)
             text += f", {cost}"
         elif stage.kind in ("evaluate", "answer"):
             left *= int(settings.get("draws", 1))
@@ -132,14 +132,59 @@ class _Planner:
         elif most := _most_of(stage):
             left = min(left, Formula(most, stage.name).whole(values))
         elif stage.kind == "train":
-            steps = settings.get("max_steps")
+            steps = self._steps(stage)
             epochs = settings.get("num_train_epochs")
-            if steps is not None:
+            if steps:
                 text += f", {steps} steps"
             elif epochs is not None:
                 text += f", {epochs} epochs"
         self.counts[stage.name] = left
         return f"at most {text}" if rows != self._exact(stage) else text, cost
+
+    def _steps(self, stage: StageSpec) -> str:
+        """Steps of a training, from the first to the last of the rounds that are counted; empty
+        where it goes by epochs.
+        """
+        said = stage.set.get("max_steps")
+        if said is None:
+            return ""
+        rounds = [0]
+        if self.later:
+            rounds = [1, most_rounds(self.spec) - 1]
+        counts = [
+            str(
+                rendered(
+                    said, {**self.spec.values, "round": number}, stage.name
+                )
+            )
+            for number in rounds
+        ]
+        return " to ".join(dict.fromkeys(counts))
+
+    def _run(
+        self, stage: StageSpec, said: RunSettings, rows: int
+    ) -> tuple[int, Cost]:
+        """(rows that a run leaves at most, what it costs)."""
+        asked = dict(said.run)
+        limit = asked.pop("limit", None)
+        target = asked.pop("target", None)
+        if target is not None:
+            # It draws from the same rows until it has as many.
+            asked["draws"] = asked.get("max_draws", RunConfig.max_draws)
+        named = self.config.flow.pack(stage)
+        config = RunConfig(
+            teachers={},
+            overrides=said.pack,
+            plugins=self.config.plugins,
+            tools=self._tools(Pack.load(named, said.pack)),
+            **asked,
+        )
+        pack = load_pack(named, config)
+        if limit is not None:
+            rows = min(rows, int(limit))
+        cost = _cost(self._plan(stage, pack, config, rows), rows)
+        left = _most_rows(pack, rows)
+        return left if target is None else min(left, int(target)), cost
 
     def _exact(self, stage: StageSpec) -> int:
         """Rows of a stage that reads nothing but what is given."""
@@ -152,7 +197,7 @@ class _Planner:
         self,
         stage: StageSpec,
         pack: Pack,
-        overrides: Mapping[str, Any],
+        said: RunConfig,
         rows: int,
     ) -> Plan:
         """The plan of a run over a sample of its rows, or of the pack's own where there are none
@@ -164,14 +209,7 @@ class _Planner:
             who = self._who(stage, role)
             teachers[role] = self.config.teachers.get(who, "local/student")
         # A retrieve that reads rows of the flow has none yet: it is planned with those of the pack.
-        config = RunConfig(
-            teachers=teachers,
-            overrides=dict(overrides),
-            budget=None,
-            tools=self._tools(pack),
-            plugins=self.config.plugins,
-            **self._said(stage, pack),
-        )
+        config = replace(said, teachers=teachers, **self._said(stage, pack))
         named = self.config.flow.pack(stage)
         return make_plan(prepare(named, sample, _NOWHERE, config))
 
@@ -265,10 +303,16 @@ def _most_rows(pack: Pack, rows: int) -> int:
 
 
 def describe(config: FlowConfig) -> str:
-    """The plan as text."""
-    planner = _Planner(config)
+    """The plan as text.
+
+    Raises:
+        WrongUse: a folder, a model of a size or a row that the flow would refuse, too.
+    """
     spec = config.flow.spec
-    lines = [f"flow {spec.name}"]
+    check_output(config.output, spec.name)
+    check_sizes(config)
+    planner = _Planner(config)
+    lines = [f"flow {spec.name}", *planner.overlaps]
     total = Cost(0, 0.0)
     for title, stages, times in _phases(config):
         if not stages or not times:
@@ -287,15 +331,21 @@ def describe(config: FlowConfig) -> str:
     return "\n".join(lines)
 
 
+def most_rounds(spec: FlowSpec) -> int:
+    """How many rounds a flow has at most; 0 where it has none."""
+    if spec.rounds is None:
+        return 0
+    return Formula(spec.rounds.most, "rounds.most").whole(spec.values, 1)
+
+
 def _phases(
     config: FlowConfig,
 ) -> Iterator[tuple[str, Sequence[StageSpec], int]]:
     spec = config.flow.spec
     yield "once, before", spec.before, 1
     if spec.rounds is not None:
-        most = Formula(spec.rounds.most, "rounds.most").whole(spec.values, 1)
         yield "the first round", spec.rounds.stages, 1
-        yield _LATER, spec.rounds.stages, most - 1
+        yield _LATER, spec.rounds.stages, most_rounds(spec) - 1
     yield "once, after", spec.after, 1
 
 

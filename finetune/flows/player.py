@@ -35,9 +35,11 @@ from finetune.flows.loading import (
     rounds_back,
     sources_of,
 )
+from finetune.flows.overlap import overlaps
 from finetune.flows.records import check_output, shown, write_record
 from finetune.flows.rounds import settled
 from finetune.flows.row_schema import Reference, Scalar
+from finetune.flows.run_settings import check_runs
 from finetune.flows.schema import PoolSpec, StageSpec, as_read, leaves_of
 from finetune.flows.selecting import Select, distinct
 from finetune.flows.tooling import bound_to, check_tools, players_of
@@ -45,12 +47,12 @@ from finetune.students import scratch
 from finetune.students.load import load_tokenizer
 from synth.calls.journal import held
 from synth.calls.price import no_price, price_of
-from synth.core.errors import NothingKept, WrongUse
+from synth.core.errors import NothingKept, WrongUse, did_you_mean
 from synth.inputs.seeds import write_jsonl
 from synth.local_models.minilm import folder_of
 from synth.packs.pack import Pack
 from synth.pipeline.prepare import asking_files
-from synth.runs.ledger import spent
+from synth.runs.ledger import cost_of
 from synth.teachers.base import Settings, open_teacher
 from synth.teachers.wire.access import Access, by_role, for_role
 
@@ -104,24 +106,38 @@ def check(config: FlowConfig) -> None:
         ("--model", {STUDENT: "", **spec.models}, config.models),
         ("--teacher", {**players, **spec.teachers}, config.teachers),
     ):
-        used = [name for name in wanted if _is_read(config.flow, name)]
-        for name in used:
-            if name not in given:
-                raise WrongUse(
-                    option,
-                    f"none for {name!r}",
-                    wanted[name] or f"the flow's {name}",
-                    f"Add {_spelt(option, name)}.",
-                )
         for name in given:
             if name not in wanted:
                 raise WrongUse(
                     option,
                     f"{name!r}",
-                    ", ".join(wanted) or "nothing: the flow asks for none",
-                    "Correct the name.",
+                    "a name that the flow asks for",
+                    did_you_mean(name, wanted),
+                )
+        used = [name for name in wanted if _is_read(config.flow, name)]
+        for name in used:
+            if name not in given:
+                about = wanted[name] or f"the flow's {name}"
+                raise WrongUse(
+                    option,
+                    f"none for {name!r}",
+                    about.rstrip("."),
+                    f"Add {_spelt(option, name)}.",
                 )
     check_tools(config.flow, config.tools, config.plugins)
+    check_runs(config.flow, config.tools, config.plugins)
+
+
+def check_sizes(config: FlowConfig) -> None:
+    """Models that are built on the spot have a size that there is.
+
+    Raises:
+        WrongUse: one that has none.
+    """
+    for name, model in config.models.items():
+        if scratch.is_scratch(model):
+            where = "--student" if name == STUDENT else f"--model {name}"
+            scratch.size_of(model, where)
 
 
 def check_reach(config: FlowConfig) -> None:
@@ -132,6 +148,7 @@ def check_reach(config: FlowConfig) -> None:
         WrongUse: a student that is nowhere, a teacher of no provider, without its key or endpoint,
             or a budget with a teacher of no known price.
     """
+    check_sizes(config)
     prices = by_role(config.run.get("price"))
     said = config.run
     access = Access(
@@ -206,7 +223,7 @@ class Player:
         self.after: dict[str, Result] = {}
         self.scores: list[float] = []
         self.ended = ""
-        self._usd = spent(config.output)
+        self._usd = cost_of(config.output)
         self._train = train
         self._say = say
         self._fixed = {
@@ -220,6 +237,8 @@ class Player:
         rows = {name: self._fixed[name] for name in config.inputs}
         check_columns(self.flow, rows)
         check_choices(self.spec, rows)
+        for text in overlaps(self.spec, rows):
+            say(text)
 
     def play(self) -> JsonObject:
         """Plays what is not played yet.
@@ -291,7 +310,7 @@ class Player:
         if done is None or done.mark != mark:
             done = self._played(desk, mark)
             if stage.kind == "run":
-                self._usd = spent(self.config.output)
+                self._usd = cost_of(self.config.output)
         current[stage.name] = done
         self._write()
 

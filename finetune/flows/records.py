@@ -23,6 +23,13 @@ def check_output(output: Path, name: str) -> None:
     Raises:
         WrongUse: a file, another flow's folder, or one with files of the user's.
     """
+    if output.is_file():
+        raise WrongUse(
+            f"--output {output}",
+            "a file",
+            "an empty folder, or one of this flow",
+            "Give another --output.",
+        )
     record = output / RECORD
     if record.is_file():
         before = json.loads(record.read_text(encoding="utf-8"))
@@ -34,8 +41,7 @@ def check_output(output: Path, name: str) -> None:
             f"a folder for {name!r}",
             "Give another --output.",
         )
-    is_other = output.exists() and not output.is_dir()
-    if is_other or (output.is_dir() and any(output.iterdir())):
+    if output.is_dir() and any(output.iterdir()):
         raise WrongUse(
             f"--output {output}",
             f"no {RECORD} in it",
@@ -54,7 +60,7 @@ def write_record(
     best: int | None,
     ended: str,
     complete: bool,
-    usd: float,
+    usd: float | None,
 ) -> JsonObject:
     """Writes both files, each at once; returns the content of flow.json."""
     content: JsonObject = {
@@ -64,7 +70,7 @@ def write_record(
         "complete": complete,
         "ended": ended,
         "best": best,
-        "usd": round(usd, 6),
+        "usd": None if usd is None else round(usd, 6),
         "before": _told(before),
         "rounds": [_told(played) for played in rounds],
         "after": _told(after),
@@ -93,7 +99,7 @@ def card(spec: FlowSpec, content: JsonObject) -> str:
         lines += [spec.paper, ""]
     state = "finished" if content["complete"] else "not finished"
     lines += [
-        f"The flow is {state}. Its calls cost {dollars(content['usd'])}.",
+        f"The flow is {state}. What its calls cost: {dollars(content['usd'])}.",
         "",
         "| round | stage | what it left | seconds |",
         "|---|---|---|---:|",
@@ -134,6 +140,8 @@ def shown(value: object) -> str:
         return ", ".join(parts) or "none"
     if isinstance(value, float):
         return f"{value:,.4g}"
+    if value is None:
+        return "not known"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -28,6 +28,7 @@ from finetune.flows.pairing import of_item
 from finetune.flows.retrieving import searched
 from finetune.flows.rights import SEARCHING, with_models
 from finetune.flows.row_schema import NearestSpec, Scalar
+from finetune.flows.run_settings import parted
 from finetune.flows.schema import RETRIEVER, StageSpec
 from finetune.flows.searching import nearest_rows
 from finetune.flows.selecting import Select, table_of
@@ -212,9 +213,7 @@ def _run(desk: Desk) -> Left:
 
 def _overrides(desk: Desk) -> dict[str, Any]:
     """What is said of the pack: settings of its steps, and the rows that it looks things up in."""
-    overrides: dict[str, Any] = {
-        key: value for key, value in desk.settings.items() if "." in key
-    }
+    overrides = parted(desk.settings).pack
     shelf = desk.inputs.get("retrieve")
     if shelf is None:
         return overrides
@@ -248,10 +247,7 @@ def _asked(
             if value is not None:
                 said[role] = value
     options |= {name: said for name, said in of_roles.items() if said}
-    options |= {
-        key: value for key, value in desk.settings.items() if "." not in key
-    }
-    return teachers, options
+    return teachers, options | parted(desk.settings).run
 
 
 def _filter(desk: Desk) -> Left:

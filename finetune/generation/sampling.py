@@ -65,7 +65,8 @@ def _given(body: JsonObject, name: str) -> float:
 def options(
     body: JsonObject, tokenizer: PreTrainedTokenizerBase, start: int
 ) -> JsonObject:
-    """Keyword arguments of generate().
+    """Keyword arguments of generate(); with `stop_strings` it wants the tokenizer as well, which
+    `written` gives it.
 
     Args:
         body: an OpenAI chat body.
@@ -83,7 +84,7 @@ def options(
         top_p = _given(body, "top_p")
         made.update(temperature=temperature, top_p=top_p, top_k=0)
     if body.get("stop") and _spells(tokenizer):
-        made.update(stop_strings=list(body["stop"]), tokenizer=tokenizer)
+        made["stop_strings"] = list(body["stop"])
     if banned := banned_ids(body.get("bad_words") or [], tokenizer):
         made["bad_words_ids"] = banned
     presence = body.get("presence_penalty") or 0.0

@@ -219,6 +219,8 @@ def written(
         given = options.get("logits_processor", [])
         both = [*given, *processors]  # type: ignore[misc]
         options = {**options, "logits_processor": LogitsProcessorList(both)}
+    if "stop_strings" in options:
+        options = {**options, "tokenizer": tokenizer}
     return continuations(model, prompts, pad=pad, **options).ids
 
 

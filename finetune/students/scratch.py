@@ -61,6 +61,27 @@ def is_scratch(model: str) -> bool:
     return model.startswith("scratch:")
 
 
+def size_of(model: str, where: str = "--model") -> Size:
+    """The size that a model's name asks for.
+
+    Args:
+        model: `scratch:SIZE` or `scratch:t5-SIZE`.
+        where: what named it, for the message.
+
+    Raises:
+        WrongUse: no such size.
+    """
+    name = model.removeprefix("scratch:").removeprefix(_SEQ2SEQ)
+    if name not in SIZES:
+        raise WrongUse(
+            where,
+            f"{model!r}",
+            "scratch:SIZE or scratch:t5-SIZE",
+            did_you_mean(name, SIZES),
+        )
+    return SIZES[name]
+
+
 def build(
     model: str,
     texts: Sequence[str],
@@ -72,17 +93,10 @@ def build(
     Raises:
         WrongUse: no such size.
     """
-    name = model.removeprefix("scratch:").removeprefix(_SEQ2SEQ)
-    if name not in SIZES:
-        raise WrongUse(
-            "--model",
-            f"{model!r}",
-            "scratch:SIZE or scratch:t5-SIZE",
-            did_you_mean(name, SIZES),
-        )
-    tokenizer = tokenizer or build_tokenizer(texts, SIZES[name].vocabulary)
+    size = size_of(model)
+    tokenizer = tokenizer or build_tokenizer(texts, size.vocabulary)
     make = build_seq2seq if is_seq2seq(model) else build_model
-    return make(SIZES[name], tokenizer, seed), tokenizer
+    return make(size, tokenizer, seed), tokenizer
 
 
 def build_classifier(

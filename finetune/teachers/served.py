@@ -151,9 +151,10 @@ class ServedTeacher:
         parts = []
         for side in self.sides.values():
             spoken, stats = side.spoken, side.door.stats
+            usd = stats.usd if self._knows(spoken.model) else None
             parts.append(
                 f"{spoken.model} by {spoken.way}, {spoken.k} tokens a place, {stats.asked:,} "
-                f"calls, {stats.reused:,} from the journal, {dollars(stats.usd)}"
+                f"calls, {stats.reused:,} from the journal, {dollars(usd)}"
             )
         return f"teacher: {'; '.join(parts)}"
 
@@ -216,6 +217,10 @@ class ServedTeacher:
             budget=self.budget,
             price=self._price(scorer.model),
         )
+
+    def _knows(self, model: str) -> bool:
+        """Whether the price of a model is known."""
+        return price_of(f"openai/{model}", self.servers.price) is not None
 
     def _price(self, model: str) -> Price:
         price = price_of(f"openai/{model}", self.servers.price)

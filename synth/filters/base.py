@@ -8,12 +8,14 @@ dropped ones carry `reason`.
 from __future__ import annotations
 
 import asyncio
+import json
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import islice
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from synth.core.aio import run_async, run_now
@@ -21,7 +23,7 @@ from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Row, Verdict, canonical_json
 from synth.core.registry import part_name
 from synth.core.rows import text_of
-from synth.inputs.tables import kind_of, like, rows_in
+from synth.inputs.tables import chosen, kind_of, rows_in
 
 if TYPE_CHECKING:
     from synth.calls.door import Doors
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from synth.packs.step import Step
 
 Item = TypeVar("Item")
+# Rows by their places in what was given.
+Placed = dict[int, Fields]
 # Parameters of filters that name fields of a row.
 _NAME_FIELDS = {
     "answer",
@@ -204,13 +208,24 @@ class Filter(ABC):
 
         Returns:
             Kept rows with their `marks`, dropped rows with `reason` and `marks`; of a table, two
-            tables of its kind, in which `marks` is JSON text.
+            tables of its kind with its types and its index, in which `marks` is JSON text.
+
+        Raises:
+            TypeError: one row, or what is no rows.
+            WrongUse: a column `marks` that no filter wrote.
         """
         if isinstance(rows, Mapping):
             raise TypeError(
                 f"{self.name}: one row; use judge(row), or split([row])"
             )
+        if isinstance(rows, str | bytes | PathLike):
+            raise TypeError(
+                f"{self.name}: the path or text {str(rows)[:80]!r}; use split(rows) with what "
+                "stands in it, for example pandas.read_json(path, lines=True), or "
+                "`synth filter --input FILE`"
+            )
         listed: list[Any] = rows_in(rows) if kind_of(rows) else list(rows)
+        _check_listed(self.name, listed)
         self._warn_of_fields(listed)
         return self._split(rows, listed, group=group, progress=progress)
 
@@ -232,10 +247,13 @@ class Filter(ABC):
         if progress and self.group is None:
             kept, dropped = _shown(self, listed)
         else:
-            kept, dropped = (run_async if self.asks else run_now)(
-                split_rows([self], listed, group=group)
-            )
-        return _as_given(rows, kept), _as_given(rows, dropped)
+            kept, dropped = self._placed(listed, group)
+        return _as_given(rows, kept, ()), _as_given(rows, dropped, ("reason",))
+
+    def _placed(self, rows: Sequence[Row], group: str) -> tuple[Placed, Placed]:
+        """Kept and dropped rows by their places."""
+        work = run_async if self.asks else run_now
+        return work(placed_rows([self], rows, group=group))
 
     def stream(
         self, rows: Iterable[Row], *, part: int = 256
@@ -253,22 +271,12 @@ class Filter(ABC):
         if self.group is not None:
             raise TypeError(f"{self.name} sees {self.group} at once; use split")
         waiting = iter(rows)
-        while batch := [
-            {**row, "__n__": n} for n, row in enumerate(islice(waiting, part))
-        ]:
-            kept, dropped = self._split(batch, batch, group="", progress=False)
-            names = {row["__n__"] for row in kept}
-            for row in sorted(
-                [*kept, *dropped], key=lambda row: int(row["__n__"])
-            ):
-                yield (
-                    {
-                        name: value
-                        for name, value in row.items()
-                        if name != "__n__"
-                    },
-                    row["__n__"] in names,
-                )
+        while batch := list(islice(waiting, part)):
+            kept, dropped = self._placed(batch, "")
+            for place in range(len(batch)):
+                is_kept = place in kept
+                row = kept[place] if is_kept else dropped[place]
+                yield row, is_kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,35 +352,71 @@ class CorpusFilter(Filter):
         return str(value) if value is not None else text_of(row)
 
 
-def _as_given(given: Any, rows: list[Fields]) -> Any:
+def _as_given(given: Any, rows: Placed, texts: Sequence[str]) -> Any:
     """Rows as the kind of table that was given; there all marks are one column of texts, as every
     row's differ.
+
+    Args:
+        given: by the user.
+        rows: of these rows, by their places.
+        texts: columns besides `marks` that were written.
     """
     if not kind_of(given):
-        return rows
-    return like(
-        given,
-        [
-            {**row, "marks": canonical_json(row.get("marks", {})).decode()}
-            for row in rows
-        ],
-    )
+        return list(rows.values())
+    written = rows.values()
+    columns: dict[str, list[str]] = {}
+    for name in texts:
+        columns[name] = [str(row[name]) for row in written]
+    columns["marks"] = [
+        canonical_json(row.get("marks", {})).decode() for row in written
+    ]
+    return chosen(given, list(rows), columns)
 
 
-def _shown(part: Filter, rows: list[Row]) -> tuple[list[Fields], list[Fields]]:
+def _check_listed(name: str, rows: list[Any]) -> None:
+    """Refuses what is no row, and reads the marks that a filter left in a table."""
+    for place, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            raise TypeError(
+                f"{name}: row {place + 1} is {str(row)[:80]!r}; use split(rows) with mappings"
+            )
+        marks = row.get("marks")
+        if marks is None or isinstance(marks, Mapping):
+            continue
+        rows[place] = {**row, "marks": _marks_of(marks, place + 1)}
+
+
+def _marks_of(marks: object, number: int) -> Fields:
+    """The marks that stand in a table as JSON text."""
+    try:
+        read = json.loads(str(marks))
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise WrongUse(
+            f"row {number}",
+            f"marks = {str(marks)[:80]!r}",
+            "a column `marks` that a filter wrote, or none",
+            "Rename the column: filters write their marks there.",
+        )
+    return read
+
+
+def _shown(part: Filter, rows: list[Row]) -> tuple[Placed, Placed]:
     """Kept and dropped rows of `part.stream`, with a bar on standard error."""
     from rich.console import Console  # noqa: PLC0415 - only for who wants to see
     from rich.progress import track  # noqa: PLC0415
 
-    kept: list[Fields] = []
-    dropped: list[Fields] = []
-    for row, keep in track(
+    kept: Placed = {}
+    dropped: Placed = {}
+    judged = track(
         part.stream(rows),
         f"{part.name} ",
         total=len(rows),
         console=Console(stderr=True),
-    ):
-        (kept if keep else dropped).append(row)
+    )
+    for place, (row, keep) in enumerate(judged):
+        (kept if keep else dropped)[place] = row
     return kept, dropped
 
 
@@ -436,6 +480,18 @@ async def split_rows(
     doors: Doors | None = None,
 ) -> tuple[list[Fields], list[Fields]]:
     """Sends rows through filters in order; what one drops the next does not see."""
+    kept, dropped = await placed_rows(filters, rows, group=group, doors=doors)
+    return list(kept.values()), list(dropped.values())
+
+
+async def placed_rows(
+    filters: Sequence[Filter],
+    rows: Sequence[Row],
+    *,
+    group: str = "question",
+    doors: Doors | None = None,
+) -> tuple[Placed, Placed]:
+    """The same rows by their places, from 0, in order."""
     alive = {position: dict(row) for position, row in enumerate(rows)}
     dropped: dict[int, Fields] = {}
     for part in filters:
@@ -450,7 +506,7 @@ async def split_rows(
                         "reason": part.why(verdict),
                     }
                     del alive[position]
-    return list(alive.values()), [dropped[p] for p in sorted(dropped)]
+    return alive, dict(sorted(dropped.items()))
 
 
 def _groups(
@@ -473,4 +529,5 @@ def _groups(
 
 def _marked(row: Fields, verdict: Verdict) -> Fields:
     word = {"keep": verdict.keep, "reason": verdict.reason, **verdict.marks}
-    return {**row, "marks": {**row.get("marks", {}), verdict.filter: word}}
+    before = row.get("marks") or {}
+    return {**row, "marks": {**before, verdict.filter: word}}

@@ -15,7 +15,7 @@ __getattr__, __dir__ = public(
         "readers": "rows_of check_source json_lines hub_rows split_of",
         "seeds": "BeyondFloat BeyondInt Scan Seeds read_rows whole_file write_jsonl json_line "
         "read_line",
-        "tables": "rows_in like is_several",
+        "tables": "rows_in chosen is_several",
         "values": "Base64 read_json plain",
     },
 )

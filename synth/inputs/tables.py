@@ -100,65 +100,94 @@ _ROWS: dict[str, Callable[[Any], Iterator[Any]]] = {
 }
 
 
-def like(source: Any, rows: Sequence[Row]) -> Any:
-    """Rows as the kind of table that `source` is, with its columns where there are no rows; a list
-    where it is none.
+def chosen(
+    source: Any, places: Sequence[int], columns: Mapping[str, Sequence[str]]
+) -> Any:
+    """Rows of a table as a table of its kind: its own values, types and index, and columns of texts
+    beside them.
+
+    Args:
+        source: a table; `kind_of` names its kind.
+        places: of the rows, from 0, in the order wanted.
+        columns: name -> a text for each of these rows; a column of this name is replaced.
     """
-    kind = kind_of(source)
-    if not kind:
-        return list(rows)
-    if not rows:
-        empty = _EMPTY[kind]
-        return empty(source)
-    make = _MAKE[kind]
-    return make([dict(row) for row in rows])
+    choose = _CHOOSE[kind_of(source)]
+    return choose(source, list(places), columns)
 
 
-def _pandas(rows: list[Fields]) -> Any:
+def _pandas(
+    frame: Any, places: list[int], columns: Mapping[str, Sequence[str]]
+) -> Any:
     import pandas as pd  # noqa: PLC0415 - the caller has it
 
-    return pd.DataFrame(rows)
+    part = frame.iloc[places].copy()
+    for name, texts in columns.items():
+        # The array alone: rows keep an index of their own.
+        part[name] = pd.Series(list(texts), dtype=str).array
+    return part
 
 
-def _polars(rows: list[Fields]) -> Any:
+def _polars(
+    frame: Any, places: list[int], columns: Mapping[str, Sequence[str]]
+) -> Any:
     import polars as pl  # noqa: PLC0415 - the caller has it
 
-    return pl.DataFrame(rows, infer_schema_length=None, strict=False)
+    texts = [
+        pl.Series(name, list(values), dtype=pl.String)
+        for name, values in columns.items()
+    ]
+    return frame.lazy().collect()[places].with_columns(texts)
 
 
-def _pyarrow(rows: list[Fields]) -> Any:
+def _pyarrow(
+    table: Any, places: list[int], columns: Mapping[str, Sequence[str]]
+) -> Any:
     import pyarrow as pa  # noqa: PLC0415 - the caller has it
 
-    return pa.Table.from_pylist(rows)
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    part = table.take(pa.array(places, pa.int64()))
+    for name, values in columns.items():
+        if name in part.column_names:
+            part = part.drop_columns([name])
+        part = part.append_column(name, pa.array(list(values), pa.string()))
+    return part
 
 
-def _datasets(rows: list[Fields]) -> Any:
-    from datasets import Dataset  # noqa: PLC0415 - the caller has it
-
-    return Dataset.from_list(rows)
-
-
-def _no_rows(source: Any) -> Any:
-    from datasets import Dataset  # noqa: PLC0415 - the caller has it
+def _datasets(
+    source: Any, places: list[int], columns: Mapping[str, Sequence[str]]
+) -> Any:
+    from datasets import (  # noqa: PLC0415 - the caller has it
+        Dataset,
+        Features,
+        Value,
+        concatenate_datasets,
+    )
 
     if isinstance(source, Mapping):
         source = next(iter(source.values()))
-    names = source.column_names or ()
-    return Dataset.from_dict({name: [] for name in names})
+    if not isinstance(source, Dataset):
+        # A stream: it is read once more, as its own types have it.
+        source = Dataset.from_list(list(source), features=source.features)
+    before = [name for name in columns if name in source.column_names]
+    part = source.remove_columns(before).select(places)
+    texts = {name: list(values) for name, values in columns.items()}
+    kinds = Features({name: Value("string") for name in columns})
+    if not places:
+        # Nothing is joined to nothing: the columns alone are named.
+        whole = Features({**part.features, **kinds})
+        return Dataset.from_dict({name: [] for name in whole}, features=whole)
+    beside = Dataset.from_dict(texts, features=kinds)
+    return concatenate_datasets([part, beside], axis=1)
 
 
-_MAKE: dict[str, Callable[[list[Fields]], Any]] = {
+_CHOOSE: dict[
+    str, Callable[[Any, list[int], Mapping[str, Sequence[str]]], Any]
+] = {
     "pandas": _pandas,
     "polars": _polars,
     "pyarrow": _pyarrow,
     "datasets": _datasets,
-}
-# A table's columns without its rows.
-_EMPTY: dict[str, Callable[[Any], Any]] = {
-    "pandas": lambda frame: frame.iloc[:0],
-    "polars": lambda frame: frame.lazy().collect().clear(),
-    "pyarrow": lambda table: table.slice(0, 0),
-    "datasets": _no_rows,
 }
 
 

@@ -21,6 +21,7 @@ from synth.packs.pack import Pack
 from synth.packs.step import Step
 from synth.packs.tooling import Misuse
 from synth.runs.card import tally_table
+from synth.runs.ledger import are_priced
 from synth.runs.ownership import read_note, read_run
 from synth.runs.shard_plan import run_folders
 from synth.teachers.rehearsed import calls_of
@@ -318,6 +319,7 @@ def journal_counts(folder: Path, output: Path | None) -> str:
         journal = Journal(one / "journal", writable=False)
         totals.join(journal.totals)
         torn += journal.torn
+    usd = totals.usd if are_priced(folders) else None
     lines = [
         (
             f"replies: {totals.replies:,}; torn or damaged records: {torn:,}; calls of "
@@ -326,7 +328,7 @@ def journal_counts(folder: Path, output: Path | None) -> str:
         f"tokens: {totals.prompt_tokens:,} in ({totals.cached_tokens:,} cached)",
         (
             f"tokens: {totals.completion_tokens:,} out ({totals.reasoning_tokens:,} reasoning); "
-            f"spent: {dollars(totals.usd)}"
+            f"spent: {dollars(usd)}"
         ),
     ]
     reasons = Counter[str]()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from synth.calls.journal import Journal
+from synth.runs.ownership import read_run
 
 JOURNAL = "journal"
 
@@ -25,6 +27,25 @@ def spent(output: Path, but: Path | None = None) -> float:
             journal = Journal(folder / JOURNAL, writable=False)
             usd += journal.totals.usd
     return usd
+
+
+def are_priced(folders: Iterable[Path]) -> bool:
+    """Whether the prices of all calls of runs are known: of others, what a journal counts is not
+    their cost. A run that has not come to a record is not asked.
+    """
+    for folder in folders:
+        cost = read_run(folder).get("cost")
+        if cost and cost["usd"] is None:
+            return False
+    return True
+
+
+def cost_of(output: Path) -> float | None:
+    """Dollars of all runs; None where the price of one's calls is not known."""
+    folders = runs_in(output)
+    if not are_priced(folders):
+        return None
+    return spent(output)
 
 
 def left_for(folder: Path, output: Path, budget: float | None) -> float | None:

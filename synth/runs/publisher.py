@@ -21,6 +21,7 @@ from synth.core.errors import PotstillError, Stopped, WrongUse
 from synth.core.records import Exit, Fields, Row
 from synth.filters.base import Filter
 from synth.inputs.seeds import json_line
+from synth.runs.absent import no_run
 from synth.runs.batches import AGAIN, rows_of
 from synth.runs.columns import Columns, Misfit, spell
 from synth.runs.corpus import judged
@@ -417,11 +418,8 @@ class RunFolder:
         path = self.folder / "run.json"
         check_joined(self.folder)
         if not path.is_file():
-            raise WrongUse(
-                str(folder),
-                "no run.json",
-                "a folder that `synth run` wrote",
-                "Check the path.",
+            raise no_run(
+                folder, "no run.json", "a folder that `synth run` wrote"
             )
         self.run = self._read(path)
 

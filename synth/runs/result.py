@@ -13,6 +13,7 @@ from synth.core.money import dollars
 from synth.core.optional import require
 from synth.core.records import Fields
 from synth.inputs.seeds import read_rows
+from synth.runs.absent import no_run
 from synth.runs.card import tally_rows
 from synth.runs.folder import load_parquet
 from synth.runs.ownership import read_run
@@ -59,17 +60,14 @@ class Run:
         Example:
             >>> Run.load("nowhere")
             Traceback (most recent call last):
-            synth.core.errors.WrongUse: nowhere: found no run.json; wanted a run. Name the folder \
-that `synth.run` wrote to.
+            synth.core.errors.WrongUse: nowhere: found no such file or folder; wanted a folder \
+that `synth.run` wrote to. Known: ...
         """
         folder = Path(folder)
         info = read_run(folder)
         if not info:
-            raise WrongUse(
-                str(folder),
-                "no run.json",
-                "a run",
-                "Name the folder that `synth.run` wrote to.",
+            raise no_run(
+                folder, "no run.json", "a folder that `synth.run` wrote to"
             )
         stopped = info.get("stopped")
         code = EXIT_FAILED if sum(info["counts"]["failed"].values()) else 0

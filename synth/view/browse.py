@@ -50,13 +50,17 @@ class Page(NamedTuple):
     moved: str = ""
 
 
+# What a page is made of.
+_WANTED = "a folder that `synth run`, `finetune evaluate` or a training wrote"
+
+
 class Run:
     """A run as it is now; it is read again once the run publishes anew."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._stamp = self._stamped()
-        self.rows = RunRows(folder)
+        self.rows = RunRows(folder, _WANTED)
         self.packs = Packs(self.rows)
         self.paces = [
             Pace(home / "journal" / "replies.log")

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from synth.core.errors import WrongUse
 from synth.core.records import Fields
+from synth.runs.absent import no_run
 from synth.runs.batches import AGAIN
 from synth.runs.ownership import read_note, read_run
 from synth.runs.shard_plan import run_folders
@@ -307,6 +308,7 @@ class RunRows:
 
     Args:
         folder: a run's folder, joined or in shards; those shards count that have published.
+        wanted: what may be named in its place, for the message.
 
     Attributes:
         run: run.json; of shards that are not joined, that of the first one that has ended.
@@ -317,7 +319,9 @@ class RunRows:
         WrongUse: the folder is no run's, or holds a broken file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, wanted: str = "a folder that `synth run` wrote"
+    ) -> None:
         self.folder = folder
         self.homes = [folder] if (folder / "run.json").is_file() else []
         self.homes = self.homes or [
@@ -328,12 +332,7 @@ class RunRows:
         self.run: Fields = read_run(self.homes[0]) if self.homes else {}
         note = read_note(folder)
         if not self.homes and note is None and not run_folders(folder)[1:]:
-            raise WrongUse(
-                str(folder),
-                "no run.json and no journal",
-                "a folder that `synth run` wrote",
-                "Check the path.",
-            )
+            raise no_run(folder, "no run.json and no journal", wanted)
         self.parts: dict[str, Part] = {}
         for kind, name in _FOLDERS.items():
             self.parts[kind] = Part([home / name for home in self.homes])

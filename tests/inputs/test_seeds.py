@@ -200,7 +200,7 @@ def test_a_table_that_loses_all_rows_keeps_its_columns(kind):
     names = (
         kept.column_names if kind in {"pyarrow", "datasets"} else kept.columns
     )
-    assert list(names) == ["question", "n"]
+    assert list(names) == ["question", "n", "marks"]
     assert (len(kept), len(dropped)) == (0, 2)
     assert len(Length(field="question").split(kept)[0]) == 0
 

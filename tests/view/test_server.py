@@ -279,7 +279,7 @@ def test_pages_write_nothing(run):
 
 
 def test_a_folder_of_nothing_is_refused(tmp_path):
-    with pytest.raises(WrongUse, match=r"no run\.json and no journal"):
+    with pytest.raises(WrongUse, match=r"no journal; .*finetune evaluate"):
         Site([tmp_path])
     result = CliRunner().invoke(main, ["view", str(tmp_path)])
     assert result.exit_code == 2

@@ -123,11 +123,14 @@ def _is_of_one(text: str, languages: tuple[str, ...]) -> bool:
     counts = Counter(filter(_is_beyond_ascii, text.lower()))
     if sum(_mixed_case(text)) > _MOST_MIXED * counts.total():
         return False
-    foreign = min(
-        sum(counts[letter] for letter in counts.keys() - {*_LETTERS[name]})
-        for name in languages
-    )
-    return foreign <= _MOST_FOREIGN * counts.total()
+    most = _MOST_FOREIGN * counts.total()
+    return any(_foreign(counts, name) <= most for name in languages)
+
+
+def _foreign(counts: Counter[str], language: str) -> int:
+    """How many letters are none of a language's."""
+    others = counts.keys() - {*_LETTERS[language]}
+    return sum(counts[letter] for letter in others)
 
 
 def _is_beyond_ascii(sign: str) -> bool:

@@ -58,6 +58,7 @@ def test_numbers_that_make_no_sense_are_refused_before_a_trainer_is_loaded(
     ("name", "value", "found"),
     [
         ("per_device_train_batch_size", 0, "found 0"),
+        ("max_steps", 0, "from 1 on, or -1 for none"),
         ("gradient_accumulation_steps", 0, "from 1 on"),
         ("learning_rate", -1, "from 0 on, at most 1000000"),
         ("learning_rate_mapping", {"body": 1e-5, "head": -2.0}, "found -2"),

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.generation import chat_worker
+from finetune.generation import chat_worker, sampling
 from finetune.generation.chat_worker import Answerer, batches
+from finetune.students import scratch
 from tests import tiny
 
 
@@ -37,6 +38,25 @@ def said(reply: dict[str, Any]) -> str:
 
 
 QUESTIONS = ["What is 3 + 3 ?", "it is a red pen", "What is 5", "old house it"]
+
+
+def test_a_text_ends_where_a_stop_is_spelt(tmp_path):
+    """A student that spells its tokens, as those of the hub do, looks for stops while it writes."""
+    model, tokenizer = scratch.build("scratch:tiny", ["a b c d e f pens"], 0)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    spelling = Answerer(str(tmp_path))
+    drawn = {"temperature": 1.5, "seed": 1}
+    (whole,) = spelling.answer([body("a b", **drawn)])
+    words = said(whole).split()
+    stop = next(word for word in words[1:] if word != words[0])
+    options = sampling.options({"stop": [stop]}, tokenizer, 1)
+    assert options["stop_strings"] == [stop]
+    (reply,) = spelling.answer([body("a b", stop=[stop], **drawn)])
+    assert said(reply) == said(whole).partition(stop)[0]
+    assert reply["choices"][0]["finish_reason"] == "stop"
+    counts = [made["usage"]["completion_tokens"] for made in (reply, whole)]
+    assert counts[0] < counts[1]
 
 
 @pytest.mark.parametrize("text", QUESTIONS)

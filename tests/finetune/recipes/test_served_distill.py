@@ -95,7 +95,7 @@ def test_a_training_that_was_cut_short_asks_only_what_is_missing(
         # The probe, four rows and the one that was refused.
         assert len(calls(server)) == 6
         said = distilled(data, tmp_path, *STILL, *by_url)
-        assert "4 calls, 4 from the journal" in said
+        assert "4 calls, 4 from the journal, price unknown" in said
         assert len(calls(server)) == 10
 
 
