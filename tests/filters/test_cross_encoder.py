@@ -151,7 +151,7 @@ def test_right_rows_alone_train_a_critic_of_masked_copies(tmp_path):
     ]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 2
-    assert "labels in 'is_correct' that are all alike" in result.output
+    assert "all alike (True in 20 rows)" in result.output
     result = CliRunner().invoke(main, [*words, "--masked", "0.3"])
     assert result.exit_code == 0, result.output
     info = json.loads((tmp_path / "critic" / "train.json").read_text())

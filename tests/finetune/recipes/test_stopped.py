@@ -312,6 +312,6 @@ def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_measured(
     check_writable(tmp_path / "a" / "b")
     rows = write(tmp_path / "rows.jsonl", [{"text": "red", "label": "cold"}])
     code, said = finetune(
-        "evaluate-encoder", "no/such/model", "--task", "classify", "--input", rows, "--output", file / "o",
+        "evaluate-encoder", "nobody/model", "--task", "classify", "--input", rows, "--output", file / "o",
     )  # fmt: skip
     assert (code, "Not a directory" in said) == (2, True), said
