@@ -5,18 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from itertools import pairwise
 
 from synth.core.errors import WrongUse
 from synth.core.optional import optional
 from synth.inputs.files import encoding_of
-from synth.inputs.made.latin_letters import latin_readings
+from synth.inputs.made.latin_letters import begins_words, latin_readings
 
 # Bytes that are looked at to tell an encoding, and those beyond ASCII that it takes.
 _SAMPLE = 256 * 1024
 _LEAST = 100
-# Most capitals behind small letters, as a share of letters, in words of one case.
-_MOST_MIXED = 0.02
 
 
 class Unusable(Exception):
@@ -137,9 +134,4 @@ def _is_of_one_script(raw: bytes, encoding: str) -> bool:
     if not letters:
         return False
     latin = sum("LATIN" in unicodedata.name(sign, "") for sign in letters)
-    mixed = sum(
-        one.islower() and two.isupper()
-        for one, two in pairwise(text)
-        if ord(two) > 127
-    )
-    return latin < len(letters) / 10 and mixed <= _MOST_MIXED * len(letters)
+    return latin < len(letters) / 10 and begins_words(text, len(letters))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from itertools import pairwise
 
 # Small letters of everyday texts (Unicode CLDR's main exemplars).
@@ -121,7 +120,7 @@ def _is_of_one(text: str, languages: tuple[str, ...]) -> bool:
     if _STRAY.search(text):
         return False
     counts = Counter(filter(_is_beyond_ascii, text.lower()))
-    if sum(_mixed_case(text)) > _MOST_MIXED * counts.total():
+    if not begins_words(text, counts.total()):
         return False
     most = _MOST_FOREIGN * counts.total()
     return any(_foreign(counts, name) <= most for name in languages)
@@ -137,8 +136,16 @@ def _is_beyond_ascii(sign: str) -> bool:
     return sign > "\x7f" and sign.isalpha()
 
 
-def _mixed_case(text: str) -> Iterator[bool]:
-    """Whether a capital stands behind a small letter, one of both beyond ASCII."""
+def begins_words(text: str, letters: int) -> bool:
+    """Whether capitals stand where words begin: next to none behind a small letter, one of both
+    beyond ASCII.
+
+    Args:
+        text: read in some encoding.
+        letters: how many of its letters are beyond ASCII.
+    """
+    mixed = 0
     for one, two in pairwise(text):
         if one > "\x7f" or two > "\x7f":
-            yield one.islower() and two.isupper()
+            mixed += one.islower() and two.isupper()
+    return mixed <= _MOST_MIXED * letters
