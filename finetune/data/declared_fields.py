@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from synth.core.bare_words import BareWord
+from synth.core.bare_words import read_like
 from synth.core.errors import WrongUse
 
 if TYPE_CHECKING:
@@ -120,9 +120,8 @@ def as_declared(where: str, value: object, declared: str) -> object:
         WrongUse: no number where one is declared, or a text where a flag is: "False" would be on.
     """
     kinds = set(re.findall(r"\w+", declared)) - _NO_KINDS
-    if isinstance(value, BareWord) and not kinds - {"bool", "int", "float"}:
-        said = value.flag if "bool" in kinds else value.number
-        value = value if said is None else said
+    if not kinds - {"bool", "int", "float"}:
+        value = read_like(value, True if "bool" in kinds else 0)
     # A field that is off asks for nothing.
     off = value is None or (value is False and "None" in declared)
     if kinds == {"bool"} and not isinstance(value, bool | int) and not off:

@@ -63,7 +63,7 @@ def as_setting(key: str, value: object) -> object:
     """
     if not isinstance(value, BareWord) or key.endswith("_strategy"):
         return value
-    return value.number if value.flag is None else value.flag
+    return value.other
 
 
 def _as_settings(values: object) -> object:

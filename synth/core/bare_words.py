@@ -30,6 +30,11 @@ class BareWord(str):
             return None
         return float(self) if "." in self else int(self)
 
+    @property
+    def other(self) -> bool | int | float | None:
+        """The flag or the number that it is, too."""
+        return self.number if self.flag is None else self.flag
+
 
 def read_like(value: object, like: object) -> object:
     """The value, a bare word as the flag or the number that stands in its place; any other stays

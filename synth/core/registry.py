@@ -28,7 +28,7 @@ from typing import (
 )
 
 from synth.core import plugins, strict_json
-from synth.core.bare_words import BareWord
+from synth.core.bare_words import read_like
 from synth.core.errors import WrongUse, did_you_mean
 from synth.core.records import Fields, Values
 
@@ -387,9 +387,8 @@ def _fit(value: Any, hint: Any) -> tuple[bool, Any]:
     origin = get_origin(hint)
     if hint is Any:
         return True, value
-    if isinstance(value, BareWord) and hint in (bool, int, float):
-        said = value.flag if hint is bool else value.number
-        value = value if said is None else said
+    if hint in (bool, int, float):
+        value = read_like(value, hint())
     if origin is Literal:
         return value in get_args(hint), value
     if origin is tuple:

@@ -23,11 +23,10 @@ def _no_bare_word(value: Any) -> Any:
         elif isinstance(part, list):
             waiting += part
         elif isinstance(part, BareWord):
-            other = part.number if part.flag is None else part.flag
             # Pydantic reads no TypeError.
             raise ValueError(  # noqa: TRY004
                 f'a plain reading in place of {part}: "{part}" in quotes for the text, '
-                f"or {str(other).lower()}"
+                f"or {str(part.other).lower()}"
             )
     return value
 
